@@ -1,0 +1,621 @@
+//! The whole vocabulary between the processes: one enum for each direction of each edge.
+//!
+//! Keys are in no message: they travel in the secret slot beside it. A variant that carries one
+//! says so. What a remote said *through* a neighbour is data and may be any value of its type.
+
+use core::time::Duration;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::config::RoleConfig;
+use crate::ids::{
+    EditId, EntryName, Epoch, KeyId, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, TunnelId,
+};
+use crate::lifecycle::Lifecycle;
+use crate::policy::{Direction, Lifetime, Mode, Policy, Suite, TrafficSelector};
+use crate::report::{Notice, QkdRefusal, SourceSet, TunnelReport};
+
+/// A part of the appliance with a process of its own.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Decides; holds the keys.
+    Engine,
+    /// Programs the kernel.
+    Xfrm,
+    /// Speaks with the controller.
+    Control,
+    /// Speaks with the peer gateways.
+    Peer,
+    /// Speaks with the KME.
+    Qkd,
+    /// Speaks with the TPM.
+    Tpm,
+}
+
+/// A pair of neighbours.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub enum Edge {
+    /// [`ControlToEngine`], [`EngineToControl`].
+    ControlEngine,
+    /// [`EngineToXfrm`], [`XfrmToEngine`].
+    EngineXfrm,
+    /// [`EngineToPeer`], [`PeerToEngine`].
+    EnginePeer,
+    /// [`EngineToQkd`], [`QkdToEngine`].
+    EngineQkd,
+    /// [`ToTpm`], [`FromTpm`].
+    ControlTpm,
+    /// [`ToTpm`], [`FromTpm`].
+    PeerTpm,
+    /// [`ToTpm`], [`FromTpm`].
+    QkdTpm,
+}
+
+impl Edge {
+    /// The most bytes that a message of this edge has, the secret slot not counted.
+    pub const fn cap(self) -> usize {
+        match self {
+            Self::EngineQkd => 1024,
+            Self::EngineXfrm => 4 * 1024,
+            Self::EnginePeer => 8 * 1024,
+            Self::ControlEngine | Self::ControlTpm | Self::PeerTpm | Self::QkdTpm => 16 * 1024,
+        }
+    }
+}
+
+/// The most bytes of a message between the supervisor and a role.
+pub const SUPERVISOR_CAP: usize = 64 * 1024;
+
+/// From the supervisor to any role.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum SupervisorToRole {
+    /// The role's end of this edge is the file descriptor passed beside it.
+    End(Edge),
+    /// Lock-down is accepted: begin. For control a file descriptor may be passed beside it.
+    Start(RoleConfig),
+    /// The appliance's state has changed.
+    Lifecycle(Lifecycle),
+}
+
+/// From any role to the supervisor.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum RoleToSupervisor {
+    /// The role has locked itself down, this far.
+    LockedDown(Achieved),
+    /// Engine: a lease was accepted and lives this long.
+    LeaseAccepted(Duration),
+    /// Engine: no lease is live; keys are wiped and SAs removed.
+    LeaseLost,
+    /// Engine: whether any tunnel's policy stands.
+    PolicyInForce(bool),
+    /// Engine: a tunnel changed.
+    Tunnel(Box<TunnelReport>),
+    /// Engine: a tunnel is gone.
+    TunnelGone(Reqid),
+    /// Any role: what it counts under this name, in all.
+    Counted {
+        /// What is counted: a constant of the role.
+        name: String,
+        /// How often it happened since the role started.
+        total: u64,
+    },
+    /// Control: the keyless copy of `running` is the sealed memfd passed beside it.
+    Running,
+}
+
+/// What a role's lock-down achieved.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent fact"
+)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Achieved {
+    /// Landlock ABI that is enforced; 0 is none.
+    pub landlock: u8,
+    /// A seccomp filter is in force.
+    pub seccomp: bool,
+    /// `no_new_privs` is set.
+    pub no_new_privs: bool,
+    /// The process cannot be dumped or traced.
+    pub undumpable: bool,
+    /// The effective, permitted, inheritable and ambient sets hold nothing but what the role's row
+    /// grants.
+    pub capabilities: bool,
+    /// What backs the secrets.
+    pub memory: Memory,
+}
+
+/// What backs the locked slots.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Memory {
+    /// Pages out of the kernel's own map (`memfd_secret`).
+    Secret,
+    /// Pages locked in RAM (`mlock`).
+    Locked,
+    /// The role holds no secret.
+    NoSecrets,
+}
+
+/// Steering, from the controller's side.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum ControlToEngine {
+    /// An edit begins; what of an unfinished one came before is forgotten.
+    BeginEdit(EditId),
+    /// The edit adds or replaces an entry.
+    Put(Box<Policy>),
+    /// The edit takes an entry out.
+    Remove(EntryName),
+    /// The edit is whole: check it, then apply all of it or nothing.
+    CommitEdit(EditId),
+    /// The verifier's signed result, at most 8 KiB.
+    Lease(Vec<u8>),
+}
+
+/// Answers and progress, towards the controller.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum EngineToControl {
+    /// The nonce that the next lease must carry.
+    LeaseNonce(Nonce),
+    /// The edit stands; the kernel follows.
+    EditAccepted(EditId),
+    /// Nothing of the edit stands.
+    EditRefused {
+        /// The edit.
+        edit: EditId,
+        /// The entry at fault.
+        entry: EntryName,
+        /// What is wrong with it.
+        reason: EditRefusal,
+    },
+    /// The lease counts, for this long.
+    LeaseAccepted(Duration),
+    /// The lease does not count.
+    LeaseRefused(LeaseRefusal),
+    /// A tunnel changed.
+    Tunnel(Box<TunnelReport>),
+    /// A tunnel is gone.
+    TunnelGone(Reqid),
+    /// Something that the controller is told.
+    Notice(Box<Notice>),
+}
+
+/// Why the engine refuses an edit that is well-formed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum EditRefusal {
+    /// Entries of one direction share a reqid.
+    ReqidTaken,
+    /// Entries of one direction and priority share a selector.
+    SelectorTaken,
+    /// An inbound and an outbound entry share a reqid and are not each other's mirror.
+    NotMirrored,
+    /// A tunnel id is used twice with one peer.
+    TunnelTaken,
+    /// A protect entry has no counterpart in the other direction.
+    HalfTunnel,
+    /// The peer is this gateway.
+    PeerIsSelf,
+    /// One peer with two addresses, ways to dial or SAE ids.
+    PeerContradicts,
+    /// More entries than the gateway holds.
+    TooMany,
+    /// No live lease: nothing may be steered (app-tag `not-attested`).
+    NotAttested,
+}
+
+/// Why the engine refuses a lease.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub enum LeaseRefusal {
+    /// Not a lease at all.
+    Malformed,
+    /// One of the two signatures is missing, of another key or wrong.
+    Signature,
+    /// For another gateway's LDevID.
+    OtherDevice,
+    /// Not the outstanding nonce.
+    Nonce,
+    /// `exp` is not after `iat`, or too far.
+    Times,
+    /// It rests on no attestation and the configuration asks for one.
+    Unattested,
+    /// The verifier's result is not affirming.
+    Status,
+}
+
+/// Orders to the kernel.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum EngineToXfrm {
+    /// Program an entry, replacing one with the same selector.
+    InstallPolicy {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// The entry.
+        policy: Box<Policy>,
+    },
+    /// Take an entry out.
+    RemovePolicy {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// The entry as installed.
+        policy: Box<Policy>,
+    },
+    /// Take out every protect and discard policy that no order of this start has installed.
+    RemoveOtherPolicies {
+        /// Repeated in the reply.
+        order: OrderId,
+    },
+    /// Add an SA; its key (salt last) is in the secret slot.
+    InstallSa {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// The SA.
+        sa: Box<SaInstall>,
+    },
+    /// Give an SA that stands a later hard end.
+    ExtendSa {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// The SA as installed, with the limits it has from now on; `hard.seconds` counts from now.
+        sa: Box<SaInstall>,
+    },
+    /// Take an SA out.
+    RemoveSa {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// Which.
+        sa: SaId,
+    },
+    /// Take all SAs out.
+    RemoveAllSas {
+        /// Repeated in the reply.
+        order: OrderId,
+    },
+    /// List the SAs that stand.
+    ListSas {
+        /// Repeated in the reply.
+        order: OrderId,
+    },
+}
+
+/// An SA's name in the kernel.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct SaId {
+    /// Its number at the receiver.
+    pub spi: Spi,
+    /// The receiver's address.
+    pub destination: IpAddr,
+}
+
+/// Everything of an SA but its key.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct SaInstall {
+    /// Its name.
+    pub id: SaId,
+    /// The sender's address.
+    pub source: IpAddr,
+    /// Inbound or outbound here.
+    pub direction: Direction,
+    /// The tunnel's.
+    pub reqid: Reqid,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// What it may carry, checked by the kernel in transport mode.
+    pub selector: TrafficSelector,
+    /// The algorithms.
+    pub suite: Suite,
+    /// In packets.
+    pub replay_window: u32,
+    /// When the kernel reports that it ends; seconds count from the installation.
+    pub soft: Lifetime,
+    /// When the kernel ends it; seconds count from the installation.
+    pub hard: Lifetime,
+}
+
+/// An SA that the kernel listed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct SaListed {
+    /// Its name.
+    pub id: SaId,
+    /// The sender's address.
+    pub source: IpAddr,
+    /// The tunnel's.
+    pub reqid: u32,
+    /// Seconds since it was added.
+    pub age: u64,
+    /// Seconds until the kernel ends it; `None` is never.
+    pub remaining: Option<u64>,
+}
+
+/// Replies and events of the kernel.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum XfrmToEngine {
+    /// The order is carried out.
+    Done(OrderId),
+    /// It is not.
+    Refused {
+        /// Which order.
+        order: OrderId,
+        /// The kernel's error number, positive; 0 where the kernel was not asked.
+        errno: i32,
+    },
+    /// It is not known whether it is: the kernel gave no answer.
+    Unknown(OrderId),
+    /// A part of the list, at most 32 SAs.
+    Listed {
+        /// Which order.
+        order: OrderId,
+        /// The SAs.
+        sas: Vec<SaListed>,
+        /// Whether this is the last part.
+        last: bool,
+    },
+    /// The kernel reports a lifetime.
+    Expired {
+        /// The SA.
+        sa: SaId,
+        /// Whose it is.
+        reqid: u32,
+        /// Hard: the SA is gone.
+        hard: bool,
+    },
+    /// A packet wants an SA that does not stand.
+    Acquire {
+        /// The policy's reqid.
+        reqid: u32,
+    },
+}
+
+/// Orders to the peer links.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum EngineToPeer {
+    /// Keep a link with this node; replaces an earlier word on it.
+    Link(PeerLink),
+    /// No tunnel needs the link any more.
+    Unlink(NodeId),
+    /// Say this to the node; dropped where no link stands.
+    Send {
+        /// The node.
+        to: NodeId,
+        /// What to say.
+        message: Box<PeerMessage>,
+    },
+    /// The node repeats itself in nonsense: close its link, and wait before the next.
+    Close(NodeId),
+}
+
+/// A peer and how to reach it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct PeerLink {
+    /// The node that its certificate must name.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// Whether we open the connection.
+    pub dials: bool,
+}
+
+/// Events of the peer links.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum PeerToEngine {
+    /// A link stands; whatever an older one carried is over.
+    Connected(NodeId),
+    /// The link is gone.
+    Disconnected(NodeId),
+    /// The node said this.
+    Received {
+        /// The node of the certificate.
+        from: NodeId,
+        /// What it said: data, whatever it is.
+        message: Box<PeerMessage>,
+    },
+}
+
+/// What gateways say to each other; also the wire form (postcard) of the peer link.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum PeerMessage {
+    /// The sender's lease (RFC 9334, 5.1: passport), at most 6 KiB.
+    Lease(Vec<u8>),
+    /// What of a tunnel stands at the sender, after each connect.
+    Resume {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The highest epoch that the sender knows of.
+        last: Epoch,
+        /// Its generations, at most three.
+        generations: Vec<Standing>,
+    },
+    /// The responder asks the initiator for a new generation.
+    RekeyWanted {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The epoch that is to be replaced.
+        epoch: Epoch,
+    },
+    /// The initiator's half.
+    Offer(Box<Offer>),
+    /// The responder's half.
+    Answer(Box<Answer>),
+    /// The sender derived the key: its tag.
+    Confirm {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The generation.
+        epoch: Epoch,
+        /// HMAC-SHA-384 under the sender's confirmation key, cut to 32 bytes.
+        tag: [u8; 32],
+    },
+    /// The sender takes packets under its inbound SA.
+    InboundStands {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The generation.
+        epoch: Epoch,
+    },
+    /// The sender sends under this epoch and no older one.
+    Switched {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The generation.
+        epoch: Epoch,
+    },
+    /// The sender never sends under this epoch.
+    Abandoned {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The generation.
+        epoch: Epoch,
+    },
+}
+
+/// Who speaks: bound into the transcript, so that nothing can be mirrored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Side {
+    /// The lower node id.
+    Initiator,
+    /// The higher node id.
+    Responder,
+}
+
+/// The initiator's half of a generation.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The tunnel.
+    pub tunnel: TunnelId,
+    /// The generation.
+    pub epoch: Epoch,
+    /// Always [`Side::Initiator`].
+    pub side: Side,
+    /// Fresh for this offer.
+    pub nonce: Nonce,
+    /// The initiator's inbound SPI.
+    pub spi: Spi,
+    /// The sources that the initiator has.
+    pub sources: SourceSet,
+    /// FIPS 203 encapsulation key; empty without the KEM.
+    pub encapsulation_key: Vec<u8>,
+    /// The QKD key that both take.
+    pub qkd_key: Option<KeyId>,
+}
+
+/// The responder's half of a generation.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The tunnel.
+    pub tunnel: TunnelId,
+    /// The generation.
+    pub epoch: Epoch,
+    /// Always [`Side::Responder`].
+    pub side: Side,
+    /// Fresh for this answer.
+    pub nonce: Nonce,
+    /// The responder's inbound SPI.
+    pub spi: Spi,
+    /// The sources that both have: what the key is made of.
+    pub sources: SourceSet,
+    /// FIPS 203 ciphertext; empty without the KEM.
+    pub ciphertext: Vec<u8>,
+    /// The QKD key in use, if any.
+    pub qkd_key: Option<KeyId>,
+}
+
+/// One generation in [`PeerMessage::Resume`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its number; 0 where a restart lost it.
+    pub epoch: Epoch,
+    /// How far it came.
+    pub stage: Stage,
+    /// The sender's inbound SPI.
+    pub inbound: Option<Spi>,
+    /// The sender's outbound SPI.
+    pub outbound: Option<Spi>,
+}
+
+/// How far a generation came, as the peer must know it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub enum Stage {
+    /// No SA stands.
+    Keying,
+    /// The inbound SA stands.
+    InboundStands,
+    /// Both SAs stand; the sender sends.
+    Switched,
+    /// The inbound SA stands for late packets.
+    Draining,
+}
+
+/// Orders to the KME link.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum EngineToQkd {
+    /// Get a fresh key to share with this SAE (ETSI GS QKD 014, 6.2: `enc_keys`).
+    NewKey {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// The peer's SAE.
+        peer: SaeId,
+    },
+    /// Get the key that this SAE named (`dec_keys`).
+    SameKey {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// The peer's SAE.
+        peer: SaeId,
+        /// Its name.
+        key: KeyId,
+    },
+    /// The answer is no longer wanted.
+    Cancel(OrderId),
+}
+
+/// Replies of the KME link.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum QkdToEngine {
+    /// The key (32 bytes) is in the secret slot.
+    Key {
+        /// Which order.
+        order: OrderId,
+        /// Its name.
+        key: KeyId,
+    },
+    /// There is none.
+    Refused {
+        /// Which order.
+        order: OrderId,
+        /// Why.
+        reason: QkdRefusal,
+    },
+}
+
+/// Orders to the TPM; which role may say what is a table in the tpm role.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum ToTpm {
+    /// Sign a digest with the LDevID key (ECDSA P-256).
+    Sign {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// SHA-256 of the message.
+        digest: [u8; 32],
+    },
+}
+
+/// Replies of the TPM.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum FromTpm {
+    /// The signature.
+    Signature {
+        /// Which order.
+        order: OrderId,
+        /// DER `Ecdsa-Sig-Value` (RFC 3279, 2.2.3), at most 72 bytes.
+        signature: Vec<u8>,
+    },
+    /// The asking role may not, in this state.
+    NotPermitted(OrderId),
+    /// The TPM did not.
+    Failed {
+        /// Which order.
+        order: OrderId,
+        /// Its response code.
+        code: u32,
+    },
+}
