@@ -1,0 +1,137 @@
+//! What the service manager is told: ready, alive, status, descriptors to keep (`sd_notify(3)`).
+//!
+//! The socket is opened before the lock-down and kept: a locked-down role can open none.
+
+use core::mem::MaybeUninit;
+use core::time::Duration;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use bartizan_model::time::BootTime;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+/// How often a loop wakes where no watchdog is set.
+const UNWATCHED: Duration = Duration::from_secs(5);
+
+/// The way to the service manager; silent where there is none.
+#[derive(Debug)]
+pub struct Notifier(Option<UnixDatagram>);
+
+impl Notifier {
+    /// Connects to `NOTIFY_SOCKET`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error, if a socket is named and cannot be reached.
+    pub fn from_env() -> std::io::Result<Self> {
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+            return Ok(Self(None));
+        };
+        let address = match name.as_encoded_bytes().split_first() {
+            Some((b'@', name)) => SocketAddr::from_abstract_name(name)?,
+            _ => SocketAddr::from_pathname(&name)?,
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(&address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self(Some(socket)))
+    }
+
+    /// Says that the start is complete.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error; the service manager would wait in vain.
+    pub fn ready(&self, status: &str) -> Result<(), Errno> {
+        self.send(&format!("READY=1\nSTATUS={status}"), None)
+    }
+
+    /// Says what the process does now, in words.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn status(&self, status: &str) -> Result<(), Errno> {
+        self.send(&format!("STATUS={status}"), None)
+    }
+
+    /// Gives a descriptor to keep over restarts, in place of one of the same name.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn store(&self, name: &str, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), None)?;
+        self.send(&format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), Some(fd))
+    }
+
+    fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+        let Some(socket) = &self.0 else {
+            return Ok(());
+        };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let fds = fd.map(|fd| [fd]);
+        if let Some(fds) = &fds
+            && !ancillary.push(SendAncillaryMessage::ScmRights(fds))
+        {
+            return Err(Errno::INVAL);
+        }
+        let parts = [IoSlice::new(text.as_bytes())];
+        sendmsg(socket.as_fd(), &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+/// The proof of life that a role's loop gives to the service manager.
+#[derive(Debug)]
+pub struct Watchdog {
+    notifier: Notifier,
+    interval: Duration,
+    fed: BootTime,
+}
+
+impl Watchdog {
+    /// Reads `WATCHDOG_USEC`.
+    pub fn from_env(notifier: Notifier) -> Self {
+        let variable = |name| std::env::var(name).ok();
+        let meant =
+            variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let usec = variable("WATCHDOG_USEC").and_then(|usec| usec.parse::<u64>().ok());
+        let interval = match usec {
+            Some(usec) if meant && usec > 0 => Duration::from_micros(usec / 3),
+            _ => UNWATCHED,
+        };
+        Self {
+            notifier,
+            interval,
+            fed: BootTime::default(),
+        }
+    }
+
+    /// The longest a loop may rest before it calls [`Watchdog::feed`] again: a third of
+    /// `WatchdogSec=`, so that one late round is forgiven.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Tells the service manager that the loop turns; cheap to call in every round.
+    pub fn feed(&mut self, now: BootTime) {
+        if now.since(self.fed).saturating_mul(2) < self.interval {
+            return;
+        }
+        // A full queue is no reason to stop: the next round tries again, and if none gets through
+        // the service manager ends this process, as it should.
+        if self.notifier.send("WATCHDOG=1", None).is_ok() {
+            self.fed = now;
+        }
+    }
+
+    /// The way to say more than "alive".
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
+    }
+}
