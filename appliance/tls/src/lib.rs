@@ -1,2 +1,20 @@
-//! Placeholder.
+//! TLS 1.3 as every link of the gateway speaks it: mutual certificates, hybrid key agreement, the
+//! key in the TPM.
+//!
+//! Whoever a connection is with stands in the certificate alone: one `dNSName`, which is a
+//! [`NodeId`](bartizan_model::ids::NodeId). Nothing is ever resumed, so every connection proves
+//! possession of the key anew. Nothing of this can be configured away; the one choice is
+//! [`Groups`](bartizan_model::config::Groups), for a KME that knows classical groups alone.
 #![forbid(unsafe_code)]
+
+mod certificate;
+mod clock;
+mod config;
+mod error;
+mod handshake;
+mod verify;
+
+pub use certificate::{Anchors, Identity, peer_node, server_name};
+pub use config::{call_home_client, client, server};
+pub use error::{NameError, TlsError};
+pub use handshake::{Established, accept, connect, connect_home};

@@ -1,0 +1,120 @@
+//! Certificates: ours with its key, the anchors, and the name in one.
+
+use std::sync::Arc;
+
+use bartizan_model::config::Der;
+use bartizan_model::ids::NodeId;
+use der::Decode as _;
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{Error, InconsistentKeys, RootCertStore};
+use rustls_pki_types::{CertificateDer, DnsName, ServerName};
+use x509_cert::Certificate;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::error::{NameError, TlsError};
+
+/// Who we are: a chain of certificates, the leaf first, and the key of the leaf.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub(crate) certified: Arc<CertifiedKey>,
+    node: NodeId,
+}
+
+impl Identity {
+    /// Puts a chain and its key together.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::NoCertificate`], [`TlsError::Name`] if the leaf names no node,
+    /// [`TlsError::OtherKey`] if the key can tell its public half and it is not the leaf's.
+    pub fn new(chain: &[Der], key: Arc<dyn SigningKey>) -> Result<Self, TlsError> {
+        let chain: Vec<_> = chain
+            .iter()
+            .map(|der| CertificateDer::from(der.0.clone()))
+            .collect();
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        let node = peer_node(&chain)?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            // A key in the TPM tells nothing; a wrong one shows at the first handshake.
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(Error::InconsistentKeys(_)) => return Err(TlsError::OtherKey),
+            Err(error) => return Err(TlsError::Config(error)),
+        }
+        Ok(Self {
+            certified: Arc::new(certified),
+            node,
+        })
+    }
+
+    /// The node that the leaf names.
+    pub fn node(&self) -> &NodeId {
+        &self.node
+    }
+}
+
+/// Who may have signed the other end's certificate; never empty.
+#[derive(Clone, Debug)]
+pub struct Anchors(pub(crate) Arc<RootCertStore>);
+
+impl Anchors {
+    /// Takes the CA certificates.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::NoAnchor`] for an empty list, [`TlsError::Anchor`] for bytes that are no
+    /// certificate.
+    pub fn new(certificates: &[Der]) -> Result<Self, TlsError> {
+        if certificates.is_empty() {
+            return Err(TlsError::NoAnchor);
+        }
+        let mut store = RootCertStore::empty();
+        for certificate in certificates {
+            store
+                .add(CertificateDer::from(certificate.0.clone()))
+                .map_err(TlsError::Anchor)?;
+        }
+        Ok(Self(Arc::new(store)))
+    }
+}
+
+/// Reads the node from a chain: the only `dNSName` of its leaf.
+///
+/// # Errors
+///
+/// [`NameError`] if the leaf has none, several, or one that is no [`NodeId`].
+pub fn peer_node(chain: &[CertificateDer<'_>]) -> Result<NodeId, NameError> {
+    let leaf = chain.first().ok_or(NameError::Count(0))?;
+    let leaf = Certificate::from_der(leaf).map_err(NameError::Malformed)?;
+    let names = leaf
+        .tbs_certificate()
+        .get_extension::<SubjectAltName>()
+        .map_err(NameError::Malformed)?
+        .map_or_else(Vec::new, |(_, names)| names.0);
+    let mut dns = names.iter().filter_map(|name| {
+        if let GeneralName::DnsName(name) = name {
+            Some(name.as_str())
+        } else {
+            None
+        }
+    });
+    match (dns.next(), dns.count()) {
+        (Some(name), 0) => NodeId::try_from(name).map_err(NameError::NodeId),
+        (None, _) => Err(NameError::Count(0)),
+        (Some(_), more) => Err(NameError::Count(more.saturating_add(1))),
+    }
+}
+
+/// A node's name as rustls takes it.
+///
+/// # Errors
+///
+/// [`TlsError::Config`] for the few node ids that are no DNS name (`a..b`).
+pub fn server_name(node: &NodeId) -> Result<ServerName<'static>, TlsError> {
+    DnsName::try_from(String::from(node.as_str()))
+        .map(ServerName::DnsName)
+        .map_err(|_no_dns_name| TlsError::Config(Error::General("no DNS name".into())))
+}

@@ -1,0 +1,111 @@
+//! The only configurations of rustls in the gateway and its controller.
+
+use std::sync::Arc;
+
+use bartizan_model::config::Groups;
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+
+use crate::certificate::{Anchors, Identity};
+use crate::clock::SystemClock;
+use crate::error::TlsError;
+use crate::verify::{ClientVerifier, Expected, ServerVerifier};
+
+/// The groups of every link but a KME's, the preferred one first.
+static HYBRID: [&dyn SupportedKxGroup; 2] = [kx_group::X25519MLKEM768, kx_group::SECP256R1MLKEM768];
+
+/// What a KME's link may use besides.
+static CLASSICAL: [&dyn SupportedKxGroup; 2] = [kx_group::X25519, kx_group::SECP256R1];
+
+/// The client's side of a link to a node that is known by name.
+///
+/// A connection succeeds only with the server whose certificate names the asked
+/// [`server_name`](crate::server_name), and with our own certificate sent.
+///
+/// # Errors
+///
+/// [`TlsError::Config`] if rustls refuses it.
+pub fn client(
+    identity: &Identity,
+    anchors: &Anchors,
+    groups: Groups,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    client_expecting(Expected::Asked, identity, anchors, groups)
+}
+
+/// The client's side of call home (RFC 8071, 3.2): whichever node of the anchors answers.
+///
+/// The caller takes who it is from [`Established`](crate::Established) and decides.
+///
+/// # Errors
+///
+/// [`TlsError::Config`] if rustls refuses it.
+pub fn call_home_client(
+    identity: &Identity,
+    anchors: &Anchors,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    client_expecting(
+        Expected::AnyOfTheAnchors,
+        identity,
+        anchors,
+        Groups::HybridOnly,
+    )
+}
+
+/// The server's side of a link: any node of the anchors, with its certificate.
+///
+/// # Errors
+///
+/// [`TlsError::Config`] if rustls refuses it.
+pub fn server(identity: &Identity, anchors: &Anchors) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = provider(Groups::HybridOnly);
+    let verifier = ClientVerifier::new(anchors, Arc::clone(&provider))?;
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(SystemClock))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Config)?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
+            &identity.certified,
+        ))));
+    // A resumed session would skip the proof of the key.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(Arc::new(config))
+}
+
+fn client_expecting(
+    expected: Expected,
+    identity: &Identity,
+    anchors: &Anchors,
+    groups: Groups,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = provider(groups);
+    let verifier = ServerVerifier::new(expected, anchors, &provider);
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(SystemClock))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Config)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
+            &identity.certified,
+        ))));
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn provider(groups: Groups) -> Arc<CryptoProvider> {
+    let mut kx_groups = HYBRID.to_vec();
+    match groups {
+        Groups::HybridOnly => {}
+        Groups::ClassicalAllowed => kx_groups.extend(CLASSICAL),
+    }
+    Arc::new(CryptoProvider {
+        kx_groups,
+        ..default_provider()
+    })
+}

@@ -1,0 +1,154 @@
+//! Which certificates the other end may show.
+//!
+//! rustls' own verifiers do the chain; what is added is that a certificate names exactly one node.
+//! It is checked in the handshake, so whoever drives rustls without this crate has it too.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    PeerIncompatible, RootCertStore, SignatureScheme,
+};
+
+use crate::certificate::{Anchors, peer_node};
+use crate::error::{NameError, TlsError};
+
+/// Which server a client takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Expected {
+    /// The node that the caller asked for.
+    Asked,
+    /// Whichever the anchors have signed: it called us, we did not call it.
+    AnyOfTheAnchors,
+}
+
+/// Checks a server's certificate.
+#[derive(Debug)]
+pub(crate) struct ServerVerifier {
+    expected: Expected,
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerVerifier {
+    pub(crate) fn new(expected: Expected, anchors: &Anchors, provider: &CryptoProvider) -> Self {
+        Self {
+            expected,
+            roots: Arc::clone(&anchors.0),
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(end_entity)?,
+            &self.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        )?;
+        let node = peer_node(std::slice::from_ref(end_entity)).map_err(refused)?;
+        match (self.expected, server_name) {
+            (Expected::AnyOfTheAnchors, _) => Ok(ServerCertVerified::assertion()),
+            (Expected::Asked, ServerName::DnsName(asked)) if asked.as_ref() == node.as_str() => {
+                Ok(ServerCertVerified::assertion())
+            }
+            (Expected::Asked, _) => Err(CertificateError::NotValidForName.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Checks a client's certificate; one is always asked for.
+#[derive(Debug)]
+pub(crate) struct ClientVerifier(Arc<dyn ClientCertVerifier>);
+
+impl ClientVerifier {
+    pub(crate) fn new(anchors: &Anchors, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&anchors.0), provider)
+            .build()
+            .map(Self)
+            .map_err(|error| TlsError::Config(Error::General(error.to_string())))
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
+        peer_node(std::slice::from_ref(end_entity)).map_err(refused)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+fn refused(error: NameError) -> Error {
+    CertificateError::Other(OtherError(Arc::new(error))).into()
+}
