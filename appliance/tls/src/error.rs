@@ -39,6 +39,9 @@ pub enum TlsError {
         /// Who answered.
         presented: NodeId,
     },
+    /// The edge to the TPM is broken: the process must end.
+    #[error("the edge to the TPM is broken")]
+    TpmEdge,
     /// The runtime ends.
     #[error("the handshake was given up")]
     GivenUp,

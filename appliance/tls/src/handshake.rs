@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use bartizan_model::ids::NodeId;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, OtherError, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -22,6 +22,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::certificate::{peer_node, server_name};
 use crate::error::TlsError;
+use crate::signer::SignError;
 
 /// A connection that stands, and with whom.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ async fn client_handshake(
     let stream = TlsConnector::from(config)
         .connect(name, stream)
         .await
-        .map_err(TlsError::Handshake)?;
+        .map_err(ended)?;
     established(stream.into())
 }
 
@@ -106,7 +107,7 @@ async fn server_handshake(
     let stream = TlsAcceptor::from(config)
         .accept(stream)
         .await
-        .map_err(TlsError::Handshake)?;
+        .map_err(ended)?;
     established(stream.into())
 }
 
@@ -114,6 +115,18 @@ fn established(stream: TlsStream<TcpStream>) -> Result<Established, TlsError> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let node = peer_node(chain)?;
     Ok(Established { stream, node })
+}
+
+/// Tells a broken tpm edge, which ends the process, from everything else, which ends a connection.
+fn ended(error: io::Error) -> TlsError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(rustls::Error::Other(OtherError(inner))) = inner
+        && let Some(SignError::Edge(_)) = inner.downcast_ref()
+    {
+        TlsError::TpmEdge
+    } else {
+        TlsError::Handshake(error)
+    }
 }
 
 /// Runs a handshake on a thread that may wait.

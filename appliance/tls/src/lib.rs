@@ -12,9 +12,11 @@ mod clock;
 mod config;
 mod error;
 mod handshake;
+mod signer;
 mod verify;
 
 pub use certificate::{Anchors, Identity, peer_node, server_name};
 pub use config::{call_home_client, client, server};
 pub use error::{NameError, TlsError};
 pub use handshake::{Established, accept, connect, connect_home};
+pub use signer::{SignError, Signer};
