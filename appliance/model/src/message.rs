@@ -13,7 +13,7 @@ use crate::ids::{
     EditId, EntryName, Epoch, KeyId, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, TunnelId,
 };
 use crate::lifecycle::Lifecycle;
-use crate::policy::{Direction, Lifetime, Mode, Policy, Suite, TrafficSelector};
+use crate::policy::{Direction, DontFragment, Lifetime, Mode, Policy, Suite, TrafficSelector};
 use crate::report::{Notice, QkdRefusal, SourceSet, TunnelReport};
 
 /// A part of the appliance with a process of its own.
@@ -300,6 +300,8 @@ pub struct SaInstall {
     pub reqid: Reqid,
     /// Tunnel or transport.
     pub mode: Mode,
+    /// The outer header's Don't Fragment bit.
+    pub df: DontFragment,
     /// What it may carry, checked by the kernel in transport mode.
     pub selector: TrafficSelector,
     /// The algorithms.

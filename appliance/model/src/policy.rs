@@ -152,6 +152,8 @@ pub struct Protect {
     pub local: IpAddr,
     /// The peer's address in the outer header, of the same family.
     pub remote: IpAddr,
+    /// The outer header's Don't Fragment bit, in tunnel mode over IPv4.
+    pub df: DontFragment,
     /// The algorithms.
     pub suite: Suite,
     /// How many packets the inbound SA remembers (RFC 4303, 3.4.3): 32 to 4096, a multiple of 32.
@@ -167,6 +169,16 @@ pub enum Mode {
     Tunnel,
     /// The packet keeps its header; the selector is the two outer addresses.
     Transport,
+}
+
+/// The Don't Fragment bit of an outer IPv4 header (RFC 4301, 8.1).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum DontFragment {
+    /// Never set (RFC 9061: the default of `df-bit`); the kernel's `XFRM_STATE_NOPMTUDISC`.
+    #[default]
+    Clear,
+    /// As in the inner header.
+    Copy,
 }
 
 /// ESP algorithms; sequence numbers are always extended (RFC 4303, 2.2.1).
