@@ -19,6 +19,7 @@ mod vocabulary;
 pub use channel::{Channel, ChannelError, QUEUE_MAX, QUEUE_ROOM, Received, socket_pair};
 pub use clock::boot_time;
 pub use fault::{Exit, Fault};
+pub use lockdown::lock_down_supervisor;
 pub use notify::{Notifier, Watchdog};
 pub use start::{Ends, SWITCHBOARD, Started, SupervisorChannel, run};
 pub use vocabulary::{Beside, Vocabulary};

@@ -1,0 +1,123 @@
+//! From the table of calls to the kernel's filter.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+use super::LockdownError;
+use super::calls::{Arg, Call, NO_SUCH_FILE, PERMITTED, Who};
+
+/// Errno of a call that is refused without ending the process.
+const ENOENT: u32 = 2;
+
+/// Puts the filters in force; false where the kernel has none.
+///
+/// # Errors
+///
+/// [`LockdownError::Filter`] if they cannot be compiled.
+pub(super) fn enforce(process: Who) -> Result<bool, LockdownError> {
+    // The kernel takes the sternest of the two answers, so the second must let pass what the first
+    // refuses mildly.
+    let mild = refusals()?;
+    let stern = permitted(process)?;
+    for program in [&mild, &stern] {
+        if seccompiler::apply_filter(program).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn permitted(process: Who) -> Result<BpfProgram, LockdownError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for call in PERMITTED.iter().filter(|call| call.who.holds(process)) {
+        rules
+            .entry(call.number)
+            .or_default()
+            .extend(alternatives(call)?);
+    }
+    for number in NO_SUCH_FILE {
+        rules.insert(*number, Vec::new());
+    }
+    compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)
+}
+
+fn refusals() -> Result<BpfProgram, LockdownError> {
+    let rules = NO_SUCH_FILE
+        .iter()
+        .map(|number| (*number, Vec::new()))
+        .collect();
+    compile(rules, SeccompAction::Allow, SeccompAction::Errno(ENOENT))
+}
+
+fn alternatives(call: &Call) -> Result<Vec<SeccompRule>, LockdownError> {
+    call.only
+        .iter()
+        .map(|all| {
+            let conditions = all.iter().map(condition).collect::<Result<_, _>>()?;
+            SeccompRule::new(conditions).map_err(LockdownError::Filter)
+        })
+        .collect()
+}
+
+fn condition(arg: &Arg) -> Result<SeccompCondition, LockdownError> {
+    let operator = SeccompCmpOp::MaskedEq(u64::from(arg.mask));
+    let value = u64::from(arg.value);
+    SeccompCondition::new(arg.place, SeccompCmpArgLen::Dword, operator, value)
+        .map_err(LockdownError::Filter)
+}
+
+fn compile(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    matched: SeccompAction,
+) -> Result<BpfProgram, LockdownError> {
+    let arch = std::env::consts::ARCH
+        .try_into()
+        .map_err(LockdownError::Filter)?;
+    SeccompFilter::new(rules, otherwise, matched, arch)
+        .and_then(BpfProgram::try_from)
+        .map_err(LockdownError::Filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_has_a_reason_and_no_role_may_start_a_program() {
+        for call in PERMITTED {
+            assert!(!call.reason.is_empty());
+        }
+        for forbidden in [
+            libc::SYS_execve,
+            libc::SYS_execveat,
+            libc::SYS_clone,
+            libc::SYS_clone3,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_io_uring_setup,
+            libc::SYS_bpf,
+            libc::SYS_kill,
+            libc::SYS_prctl,
+            libc::SYS_capset,
+            libc::SYS_setsid,
+        ] {
+            assert!(PERMITTED.iter().all(|call| call.number != forbidden));
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_permitted_with_any_argument_has_no_second_row_for_the_same_process() {
+        for (place, call) in PERMITTED.iter().enumerate() {
+            for other in PERMITTED.iter().skip(place + 1) {
+                if call.number == other.number {
+                    assert!(!call.only.is_empty() && !other.only.is_empty(), "{call:?}");
+                }
+            }
+        }
+    }
+}
