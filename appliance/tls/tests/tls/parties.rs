@@ -1,0 +1,156 @@
+//! Two ends that want to speak: a CA, certificates, and a TPM's end of the edge with a key in
+//! software behind it.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use aws_lc_rs::digest::{Digest, SHA256};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use bartizan_model::config::Der;
+use bartizan_model::message::{FromTpm, ToTpm};
+use bartizan_process::Channel;
+use bartizan_tls::{Anchors, Identity, Signer};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustls::pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Longer than anything takes on a loaded machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// A certificate authority.
+pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key.
+pub(crate) struct Certified {
+    pub(crate) chain: Vec<Der>,
+    pub(crate) key: KeyPair,
+}
+
+/// When a certificate is valid.
+#[derive(Clone, Copy)]
+pub(crate) enum Valid {
+    Always,
+    InThePast,
+    InTheFuture,
+}
+
+impl Ca {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(crate) fn anchors(&self) -> Anchors {
+        Anchors::new(&[Der(self.0.der().to_vec())]).unwrap()
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    pub(crate) fn issue(&self, names: &[&str]) -> Certified {
+        self.issue_valid(names, Valid::Always)
+    }
+
+    pub(crate) fn issue_valid(&self, names: &[&str], valid: Valid) -> Certified {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        match valid {
+            Valid::Always => {}
+            Valid::InThePast => params.not_after = rcgen::date_time_ymd(2001, 1, 1),
+            Valid::InTheFuture => params.not_before = rcgen::date_time_ymd(4000, 1, 1),
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Certified {
+            chain: vec![Der(certificate.der().to_vec())],
+            key,
+        }
+    }
+}
+
+impl Certified {
+    /// An identity whose key sits behind a tpm edge.
+    pub(crate) fn identity(&self) -> (Identity, Tpm) {
+        let (signer, tpm) = Tpm::with(&self.key);
+        (Identity::new(&self.chain, Arc::new(signer)).unwrap(), tpm)
+    }
+}
+
+/// The other end of a tpm edge, as a thread.
+pub(crate) struct Tpm {
+    signatures: Arc<AtomicUsize>,
+    asked: Receiver<()>,
+}
+
+/// What the tpm role makes of a request; `None` is its death.
+pub(crate) type Answer = Box<dyn FnMut(ToTpm) -> Option<Vec<FromTpm>> + Send>;
+
+impl Tpm {
+    pub(crate) fn with(key: &KeyPair) -> (Signer, Self) {
+        Self::answering(signing(key))
+    }
+
+    pub(crate) fn answering(mut answer: Answer) -> (Signer, Self) {
+        let (near, mut far) = Channel::<FromTpm, ToTpm>::pair().unwrap();
+        let signatures = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&signatures);
+        let (tell, asked) = channel();
+        std::thread::spawn(move || {
+            loop {
+                let ends = [PollFd::from_borrowed_fd(far.as_fd(), PollFlags::IN)];
+                poll(&mut { ends }, None).unwrap();
+                let Ok(received) = far.recv() else { return };
+                let Some(received) = received else { continue };
+                let _nobody_asks = tell.send(());
+                let Some(replies) = answer(received.message) else {
+                    return;
+                };
+                for reply in replies {
+                    if matches!(reply, FromTpm::Signature { .. }) {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                    if far.send(&reply).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        (Signer::new(near), Self { signatures, asked })
+    }
+
+    /// How many signatures it gave.
+    pub(crate) fn signatures(&self) -> usize {
+        self.signatures.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is asked for one.
+    pub(crate) fn wait_until_asked(&self) {
+        self.asked.recv_timeout(LIMIT).unwrap();
+    }
+}
+
+/// Signs with a key in software.
+pub(crate) fn signing(key: &KeyPair) -> Answer {
+    let key =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.serialized_der()).unwrap();
+    Box::new(move |ToTpm::Sign { order, digest }| {
+        // The digest is signed as it is: what the signer hashed is what the peer must check.
+        let digest = Digest::import_less_safe(&digest, &SHA256).unwrap();
+        let signature = key.sign_digest(&digest).unwrap().as_ref().to_vec();
+        Some(vec![FromTpm::Signature { order, signature }])
+    })
+}
+
+/// Both ends of a TCP connection over loopback.
+pub(crate) async fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
