@@ -1,0 +1,87 @@
+//! Keys and leases of the development signer.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use bartizan_dev_lease::{Signer, SignerError};
+use bartizan_evidence::cose::VerifierKeys;
+use bartizan_evidence::lease::{self, Basis, Claims, OwnerTime, Status};
+use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
+
+#[test]
+fn a_lease_verifies_and_says_that_nothing_was_attested() {
+    let signer = Signer::generate().unwrap();
+
+    let bytes = signer.sign(&claims()).unwrap();
+    let read = lease::verify(&bytes, &pinned(&signer)).unwrap();
+
+    let unattested = Claims {
+        basis: Basis::Unattested,
+        ..claims()
+    };
+    assert_eq!(read, unattested);
+    assert!(bytes.len() < lease::LEASE_MAX);
+}
+
+#[test]
+fn saved_keys_are_the_same_keys_and_private() {
+    let directory = fresh_directory("saved");
+    let signer = Signer::generate().unwrap();
+
+    signer.save(&directory).unwrap();
+    let loaded = Signer::load(&directory).unwrap();
+
+    assert_eq!(loaded.public_keys(), signer.public_keys());
+    let bytes = loaded.sign(&claims()).unwrap();
+    assert!(lease::verify(&bytes, &pinned(&signer)).is_ok());
+    for entry in fs::read_dir(&directory).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let again = Signer::generate().unwrap().save(&directory);
+    assert!(matches!(again, Err(SignerError::File(_))));
+}
+
+#[test]
+fn a_damaged_or_missing_key_file_is_refused() {
+    let directory = fresh_directory("damaged");
+    assert!(matches!(
+        Signer::load(&directory),
+        Err(SignerError::File(_))
+    ));
+
+    Signer::generate().unwrap().save(&directory).unwrap();
+    fs::write(directory.join("ml-dsa-65.p8"), b"not a key").unwrap();
+    assert!(matches!(
+        Signer::load(&directory),
+        Err(SignerError::Key { .. })
+    ));
+}
+
+fn claims() -> Claims {
+    Claims {
+        node: NodeId::try_from("gw-a.example").unwrap(),
+        ldevid: Thumbprint([1; 32]),
+        nonce: Nonce([2; 32]),
+        issued: OwnerTime(1_800_000_000),
+        expires: OwnerTime(1_800_000_300),
+        status: Status::Affirming,
+        basis: Basis::Attestation,
+    }
+}
+
+fn pinned(signer: &Signer) -> VerifierKeys {
+    let keys = signer.public_keys();
+    VerifierKeys::new(&keys.es384, &keys.ml_dsa_65).unwrap()
+}
+
+/// An empty directory of this test run's own.
+fn fresh_directory(name: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("dev-lease-{name}"));
+    if directory.exists() {
+        fs::remove_dir_all(&directory).unwrap();
+    }
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
