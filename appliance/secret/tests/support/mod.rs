@@ -1,0 +1,180 @@
+//! A look at a process from outside: the same test, run again as a child that does one thing and
+//! then waits to be looked at.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Set in the child; its value says which part it plays.
+const PART: &str = "BARTIZAN_TEST_PART";
+
+/// The bytes that are planted, under a mask, so that looking for them plants none.
+const MASKED: [u8; 32] = *b"\x1d\x8fthe-pattern-under-a-mask\xe3\x02\x9b\x44\x71\x5a";
+const MASK: u8 = 0xc3;
+
+/// Writes the pattern over `target` again and again.
+pub(crate) fn plant(target: &mut [u8]) {
+    for (byte, masked) in target.iter_mut().zip(MASKED.iter().cycle()) {
+        *byte = masked ^ MASK;
+    }
+}
+
+/// The part that this process plays, if it is the child.
+pub(crate) fn part() -> Option<String> {
+    std::env::var(PART).ok()
+}
+
+/// Says a word to the parent and waits until it has looked.
+pub(crate) fn show(word: &str) {
+    println!("\n@{word}");
+    std::io::stdout().flush().unwrap();
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+}
+
+/// A child that plays a part of the test of this name.
+pub(crate) struct Looked {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Looked {
+    pub(crate) fn start(test: &str, part: &str) -> Self {
+        Self::spawn(command(test, part))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self {
+            child,
+            stdin,
+            stdout,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the child's next word.
+    pub(crate) fn word(&mut self) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert_ne!(
+                self.stdout.read_line(&mut line).unwrap(),
+                0,
+                "the child ended early"
+            );
+            if let Some(word) = line.trim_end().strip_prefix('@') {
+                return word.to_owned();
+            }
+        }
+    }
+
+    /// Lets the child go on.
+    pub(crate) fn go_on(&mut self) {
+        self.stdin.write_all(b"\n").unwrap();
+    }
+
+    /// Lets the child go on and waits for its end.
+    pub(crate) fn end(mut self) -> std::process::ExitStatus {
+        self.go_on();
+        self.child.wait().unwrap()
+    }
+}
+
+/// The command that runs this test again as a child.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test of what is seen from outside"
+)]
+pub(crate) fn command(test: &str, part: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(PART, part);
+    command
+}
+
+/// Where a pattern was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Copies by the name and the flags of the mapping that holds them.
+    pub(crate) copies: BTreeMap<String, usize>,
+}
+
+impl Found {
+    pub(crate) fn in_all(&self) -> usize {
+        self.copies.values().sum()
+    }
+}
+
+/// Looks for the pattern in every readable byte of a process: raw, and in hex of either case.
+pub(crate) fn scan(pid: u32) -> Found {
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mut found = Found::default();
+    let mut read_any = false;
+    for line in maps.lines() {
+        let mut fields = line.split_whitespace();
+        let (from, to) = fields.next().unwrap().split_once('-').unwrap();
+        let from = u64::from_str_radix(from, 16).unwrap();
+        let to = u64::from_str_radix(to, 16).unwrap();
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+        // Guard pages, vvar and memfd_secret refuse; whatever can be read is looked at.
+        if memory.read_exact_at(&mut bytes, from).is_ok() {
+            read_any = true;
+            let count = count(&bytes);
+            if count > 0 {
+                *found.copies.entry(line.to_owned()).or_default() += count;
+            }
+        }
+    }
+    assert!(read_any, "nothing of the process could be read");
+    found
+}
+
+/// Counts the pattern in a file, as in [`scan`].
+pub(crate) fn scan_file(mut file: File) -> usize {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    count(&bytes)
+}
+
+fn count(bytes: &[u8]) -> usize {
+    let raw: Vec<u8> = MASKED.iter().map(|byte| byte ^ MASK).collect();
+    let hex = hex(&raw);
+    let upper = hex.to_uppercase();
+    [raw.as_slice(), hex.as_bytes(), upper.as_bytes()]
+        .iter()
+        .map(|needle| occurrences(bytes, needle))
+        .sum()
+}
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn occurrences(bytes: &[u8], needle: &[u8]) -> usize {
+    let first = needle[0];
+    bytes
+        .iter()
+        .enumerate()
+        .filter(|(at, byte)| **byte == first && bytes[*at..].starts_with(needle))
+        .count()
+}
