@@ -1,2 +1,7 @@
-//! Placeholder.
+//! The testbeds: guests to boot, gateways to wire up in them, traffic to send through and to watch.
+//!
+//! A test that needs a kernel of its own is one function: [`in_guest!`] boots the kernel and runs the same test again
+//! inside it, where the body is PID 1's only work.
 #![forbid(unsafe_code)]
+
+pub mod testbed;

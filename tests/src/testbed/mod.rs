@@ -1,0 +1,11 @@
+//! Guests, namespaces, traffic and captures.
+
+pub mod boot;
+pub mod capture;
+pub mod flow;
+pub mod frame;
+pub mod guest;
+pub mod netns;
+pub mod process;
+pub mod topology;
+mod vm;

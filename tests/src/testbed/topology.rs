@@ -1,0 +1,331 @@
+//! Two gateways, what lies behind them, and the line between them.
+//!
+//! ```text
+//!   lan-a --- gw-a --- wan (a bridge: capture, delay, loss, cut) --- gw-b --- lan-b
+//!             |  |                                                   |  |
+//!             |  +---------------- controller (a bridge) ------------+  |
+//!           kme-a ----------------------------------------------------- kme-b
+//! ```
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::netns::{Netns, ip_batch};
+
+/// Which gateway.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Side {
+    /// The first.
+    A,
+    /// The second.
+    B,
+}
+
+/// Which version of IP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// One gateway's namespaces.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Which.
+    pub side: Side,
+    /// The gateway; its interfaces are `wan`, `lan`, `management` and `kme`.
+    pub gateway: Netns,
+    /// A host of the network that it protects.
+    pub lan: Netns,
+    /// Where its KME runs.
+    pub kme: Netns,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Topology {
+    /// Gateway A.
+    pub a: Gateway,
+    /// Gateway B.
+    pub b: Gateway,
+    /// Where the controller runs.
+    pub controller: Netns,
+    /// The line between the gateways: the bridge `bridge` with the ports `a` and `b`.
+    pub wan: Netns,
+}
+
+impl Side {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    /// The one opposite.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    /// `a` or `b`: the end of every name of its namespaces, and its port of the line's bridge.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+
+    /// The gateway's address on the line to the other.
+    pub fn wan(self, family: Family) -> IpAddr {
+        address(family, [192, 0, 2], 0xff, self.number())
+    }
+
+    /// The gateway's address in its LAN.
+    pub fn lan_gateway(self, family: Family) -> IpAddr {
+        address(family, [10, self.number(), 0], self.number().into(), 1)
+    }
+
+    /// The host's address in the LAN.
+    pub fn lan_host(self, family: Family) -> IpAddr {
+        address(family, [10, self.number(), 0], self.number().into(), 2)
+    }
+
+    /// The LAN, as a selector has it.
+    pub fn lan_prefix(self, family: Family) -> String {
+        let number = self.number();
+        match family {
+            Family::V4 => format!("10.{number}.0.0/24"),
+            Family::V6 => format!("2001:db8:{number}::/64"),
+        }
+    }
+
+    /// The gateway's address towards the controller.
+    pub fn management(self, family: Family) -> IpAddr {
+        address(family, [198, 51, 100], 0xc, self.number())
+    }
+
+    /// The gateway's address towards its KME.
+    pub fn kme_client(self, family: Family) -> IpAddr {
+        address(
+            family,
+            [10, 100, self.number()],
+            0xa0 + u16::from(self.number()),
+            1,
+        )
+    }
+
+    /// Its KME's address.
+    pub fn kme(self, family: Family) -> IpAddr {
+        address(
+            family,
+            [10, 100, self.number()],
+            0xa0 + u16::from(self.number()),
+            2,
+        )
+    }
+
+    /// Its KME's address towards the other KME.
+    pub fn quantum(self, family: Family) -> IpAddr {
+        address(family, [203, 0, 113], 0xff0, self.number())
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Self::A => 1,
+            Self::B => 2,
+        }
+    }
+}
+
+/// The controller's address.
+pub fn controller(family: Family) -> IpAddr {
+    address(family, [198, 51, 100], 0xc, 254)
+}
+
+impl Topology {
+    /// Makes and wires all of it; every address answers at once, nothing is protected yet.
+    pub fn new() -> Self {
+        let topology = Self {
+            a: Gateway::new(Side::A),
+            b: Gateway::new(Side::B),
+            controller: Netns::new("controller"),
+            wan: Netns::new("wan"),
+        };
+        // The bridges are to forward, not to take part.
+        for namespace in [&topology.wan, &topology.controller] {
+            namespace.ip(&["link add bridge type bridge forward_delay 0 mcast_snooping 0"]);
+        }
+        for name in ["all", "default", "bridge"] {
+            topology
+                .wan
+                .sysctl(&format!("ipv6/conf/{name}/disable_ipv6"), "1");
+        }
+        ip_batch(&[], &links());
+        topology.wan.ip(&bridge_lines());
+        topology
+            .controller
+            .ip(&[bridge_lines(), addresses("bridge", controller)].concat());
+        topology.a.configure();
+        topology.b.configure();
+        topology
+    }
+
+    /// One of the gateways.
+    pub fn side(&self, side: Side) -> &Gateway {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    /// Cuts the line: what is sent is lost, no end sees its carrier go.
+    pub fn cut(&self) {
+        self.wan.ip(&["link set a nomaster", "link set b nomaster"]);
+    }
+
+    /// Joins a cut line again.
+    pub fn heal(&self) {
+        self.wan
+            .ip(&["link set a master bridge", "link set b master bridge"]);
+    }
+
+    /// Gives the line a delay each way and a loss in percent each way; both may be zero.
+    pub fn degrade(&self, delay: Duration, loss_percent: u8) {
+        for side in Side::BOTH {
+            let (delay, loss) = (
+                format!("{}us", delay.as_micros()),
+                format!("{loss_percent}%"),
+            );
+            self.wan.run(
+                "tc",
+                &[
+                    "qdisc",
+                    "replace",
+                    "dev",
+                    side.letter(),
+                    "root",
+                    "netem",
+                    "limit",
+                    "100000",
+                    "delay",
+                    &delay,
+                    "loss",
+                    &loss,
+                ],
+            );
+        }
+    }
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gateway {
+    fn new(side: Side) -> Self {
+        let named = |prefix: &str| Netns::new(&format!("{prefix}-{}", side.letter()));
+        Self {
+            side,
+            gateway: named("gw"),
+            lan: named("lan"),
+            kme: named("kme"),
+        }
+    }
+
+    fn configure(&self) {
+        let (side, other) = (self.side, self.side.other());
+        for (name, value) in [
+            ("ipv4/ip_forward", "1"),
+            ("ipv6/conf/all/forwarding", "1"),
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv4/conf/default/rp_filter", "0"),
+        ] {
+            self.gateway.sysctl(name, value);
+        }
+        let mut lines = [
+            addresses("wan", |family| side.wan(family)),
+            addresses("lan", |family| side.lan_gateway(family)),
+            addresses("management", |family| side.management(family)),
+            addresses("kme", |family| side.kme_client(family)),
+        ]
+        .concat();
+        lines.extend(both(|family| {
+            format!(
+                "route add {} via {}",
+                other.lan_prefix(family),
+                other.wan(family)
+            )
+        }));
+        self.gateway.ip(&lines);
+
+        let mut lines = addresses("lan", |family| side.lan_host(family));
+        lines.extend(both(|family| {
+            let all = match family {
+                Family::V4 => "0.0.0.0/0",
+                Family::V6 => "::/0",
+            };
+            format!("route add {all} via {}", side.lan_gateway(family))
+        }));
+        self.lan.ip(&lines);
+
+        let lines = [
+            addresses("client", |family| side.kme(family)),
+            addresses("quantum", |family| side.quantum(family)),
+        ]
+        .concat();
+        self.kme.ip(&lines);
+    }
+}
+
+/// Every pair of virtual Ethernet ends.
+fn links() -> Vec<String> {
+    let mut lines =
+        vec!["link add quantum netns kme-a type veth peer name quantum netns kme-b".to_owned()];
+    for side in Side::BOTH {
+        let letter = side.letter();
+        lines.extend([
+            format!("link add wan netns gw-{letter} type veth peer name {letter} netns wan"),
+            format!("link add management netns gw-{letter} type veth peer name {letter} netns controller"),
+            format!("link add lan netns gw-{letter} type veth peer name lan netns lan-{letter}"),
+            format!("link add kme netns gw-{letter} type veth peer name client netns kme-{letter}"),
+        ]);
+    }
+    lines
+}
+
+fn bridge_lines() -> Vec<String> {
+    let mut lines = vec!["link set bridge up".to_owned()];
+    for side in Side::BOTH {
+        let letter = side.letter();
+        lines.extend([
+            format!("link set {letter} master bridge"),
+            format!("link set {letter} up"),
+        ]);
+    }
+    lines
+}
+
+/// Brings an interface up with its two addresses; they answer at once, without duplicate address detection.
+fn addresses(interface: &str, address: impl Fn(Family) -> IpAddr) -> Vec<String> {
+    vec![
+        format!("link set {interface} up"),
+        format!("addr add {}/24 dev {interface}", address(Family::V4)),
+        format!("addr add {}/64 dev {interface} nodad", address(Family::V6)),
+    ]
+}
+
+fn both(line: impl Fn(Family) -> String) -> [String; 2] {
+    [line(Family::V4), line(Family::V6)]
+}
+
+fn address(family: Family, v4: [u8; 3], v6: u16, last: u8) -> IpAddr {
+    let [first, second, third] = v4;
+    match family {
+        Family::V4 => Ipv4Addr::new(first, second, third, last).into(),
+        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, v6, 0, 0, 0, 0, last.into()).into(),
+    }
+}
