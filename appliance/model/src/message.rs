@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::RoleConfig;
 use crate::ids::{
-    EditId, EntryName, Epoch, KeyId, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, TunnelId,
+    EditId, EntryName, Epoch, KeyId, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, Thumbprint,
+    TunnelId,
 };
 use crate::lifecycle::Lifecycle;
 use crate::policy::{Direction, DontFragment, Lifetime, Mode, Policy, Suite, TrafficSelector};
@@ -143,6 +144,9 @@ pub enum Memory {
 pub enum ControlToEngine {
     /// An edit begins; what of an unfinished one came before is forgotten.
     BeginEdit(EditId),
+    /// The same, for the `running` of before a restart: it counts without a lease, but only as the
+    /// first edit of the engine's life.
+    BeginRestore(EditId),
     /// The edit adds or replaces an entry.
     Put(Box<Policy>),
     /// The edit takes an entry out.
@@ -186,7 +190,8 @@ pub enum EngineToControl {
 pub enum EditRefusal {
     /// Entries of one direction share a reqid.
     ReqidTaken,
-    /// Entries of one direction and priority share a selector.
+    /// Entries of one direction share a selector, or two would let each other's forwarded packets
+    /// pass: the kernel keeps one policy a selector, whatever its priority.
     SelectorTaken,
     /// An inbound and an outbound entry share a reqid and are not each other's mirror.
     NotMirrored,
@@ -202,6 +207,10 @@ pub enum EditRefusal {
     TooMany,
     /// No live lease: nothing may be steered (app-tag `not-attested`).
     NotAttested,
+    /// A tunnel names no source of keys.
+    NoSource,
+    /// No edit of this number was begun; `entry` says nothing.
+    NotBegun,
 }
 
 /// Why the engine refuses a lease.
@@ -401,7 +410,12 @@ pub struct PeerLink {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum PeerToEngine {
     /// A link stands; whatever an older one carried is over.
-    Connected(NodeId),
+    Connected {
+        /// The node of the certificate.
+        node: NodeId,
+        /// The certificate's key, which the node's lease must name.
+        ldevid: Thumbprint,
+    },
     /// The link is gone.
     Disconnected(NodeId),
     /// The node said this.
@@ -418,14 +432,16 @@ pub enum PeerToEngine {
 pub enum PeerMessage {
     /// The sender's lease (RFC 9334, 5.1: passport), at most 6 KiB.
     Lease(Vec<u8>),
-    /// What of a tunnel stands at the sender, after each connect.
+    /// What of a tunnel stands at the sender: after each connect, and when it takes the tunnel on.
     Resume {
         /// The tunnel.
         tunnel: TunnelId,
         /// The highest epoch that the sender knows of.
         last: Epoch,
-        /// Its generations, at most three.
+        /// Its generations with an SA: at most three, or, after a restart, at most six single SAs.
         generations: Vec<Standing>,
+        /// Whether it replies to the receiver's own; if not, it asks for a reply.
+        reply: bool,
     },
     /// The responder asks the initiator for a new generation.
     RekeyWanted {
@@ -449,6 +465,16 @@ pub enum PeerMessage {
     },
     /// The sender takes packets under its inbound SA.
     InboundStands {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The generation.
+        epoch: Epoch,
+        /// For so many seconds at least, from when this was sent.
+        seconds: u64,
+    },
+    /// The sender wants to send for longer than the receiver's inbound SA stands: extend it if the
+    /// leases allow, and in any case say [`PeerMessage::InboundStands`] again.
+    ExtendWanted {
         /// The tunnel.
         tunnel: TunnelId,
         /// The generation.
@@ -521,29 +547,30 @@ pub struct Answer {
     pub qkd_key: Option<KeyId>,
 }
 
-/// One generation in [`PeerMessage::Resume`].
+/// One generation in [`PeerMessage::Resume`]; one without an SA is not named, for it ended with the
+/// connection that it began on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// Its number; 0 where a restart lost it.
     pub epoch: Epoch,
     /// How far it came.
     pub stage: Stage,
-    /// The sender's inbound SPI.
+    /// The SPI of the sender's inbound SA, if that stands.
     pub inbound: Option<Spi>,
-    /// The sender's outbound SPI.
+    /// The SPI of the sender's outbound SA, if that stands or is on its way into the kernel.
     pub outbound: Option<Spi>,
+    /// How many seconds the inbound SA stands at least, from when this was sent.
+    pub seconds: u64,
 }
 
 /// How far a generation came, as the peer must know it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Stage {
-    /// No SA stands.
-    Keying,
-    /// The inbound SA stands.
+    /// The inbound SA stands, and the sender holds the key: it may yet send.
     InboundStands,
-    /// Both SAs stand; the sender sends.
+    /// The outbound SA stands or is on its way: the sender sends.
     Switched,
-    /// The inbound SA stands for late packets.
+    /// The sender does not send under it, nor will it; the inbound SA takes what comes.
     Draining,
 }
 
