@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use zeroize::Zeroize;
+
 use crate::LockError;
 use crate::mapping::{Mapping, wipe};
 
@@ -45,6 +47,14 @@ impl LockedBuffer {
     )]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Zeroes the first `len` bytes: all that was used of a large buffer.
+    pub fn wipe_front(&mut self, len: usize) {
+        let len = len.min(self.len);
+        if let Some(front) = self.mapping.bytes_mut().get_mut(..len) {
+            front.zeroize();
+        }
     }
 
     /// Zeroes every byte.

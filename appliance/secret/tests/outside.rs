@@ -8,11 +8,9 @@
 
 mod support;
 
-use std::fs::File;
-
 use bartizan_secret::{Backing, LockError, LockedBuffer, Secret, ZeroOnFree, backing};
 use rustix::process::{Resource, Rlimit, WaitOptions, getrlimit, setrlimit, waitpid};
-use support::{Looked, command, hex, part, plant, scan, scan_file, show};
+use support::{Looked, command, count, hex, part, plant, refuse_memfd_secret, scan, show};
 
 #[global_allocator]
 static HEAP: ZeroOnFree = ZeroOnFree;
@@ -156,7 +154,7 @@ fn a_core_dump_does_not_hold_the_secret() {
             .expect("a core")
             .unwrap()
             .path();
-        let copies = scan_file(File::open(&core).unwrap());
+        let copies = count(&std::fs::read(&core).unwrap());
         assert_eq!(copies, 1, "{part}: the control on the stack, and no other");
         std::fs::remove_dir_all(&dir).unwrap();
     }
@@ -247,18 +245,6 @@ fn begin() {
         expected,
         "this kernel lacks memfd_secret"
     );
-}
-
-fn refuse_memfd_secret() {
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
-    const ENOSYS: u32 = 38;
-    let filter = SeccompFilter::new(
-        [(libc::SYS_memfd_secret, Vec::new())].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(ENOSYS),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    apply_filter_all_threads(&BpfProgram::try_from(filter.unwrap()).unwrap()).unwrap();
 }
 
 /// Root may lock without limit; the roles are not root.

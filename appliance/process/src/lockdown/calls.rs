@@ -110,6 +110,8 @@ const AF_INET6: u32 = 10;
 const SOCK_STREAM: u32 = 1;
 const SOCK_TYPE: u32 = 0xf;
 const SIGABRT: u32 = 6;
+const CLONE_VM_AND_THREAD: u32 = 0x0001_0100;
+const PR_SET_NAME: u32 = 15;
 
 /// Permitted calls.
 pub(crate) const PERMITTED: &[Call] = &[
@@ -322,23 +324,64 @@ pub(crate) const PERMITTED: &[Call] = &[
     #[cfg(target_arch = "x86_64")]
     call(libc::SYS_epoll_wait, Who::NET, "the event loop"),
     call(libc::SYS_eventfd2, Who::NET, "the event loop wakes itself"),
+    // A TLS handshake waits for the TPM's signature on a thread of its own.
+    only(
+        libc::SYS_clone,
+        Who::NET,
+        &[&[masked(0, CLONE_VM_AND_THREAD, CLONE_VM_AND_THREAD)]],
+        "threads, never processes",
+    ),
+    call(libc::SYS_set_robust_list, Who::NET, "the start of a thread"),
+    call(libc::SYS_rseq, Who::NET, "the start of a thread"),
+    call(
+        libc::SYS_sched_getaffinity,
+        Who::NET,
+        "the start of a thread: the extent of its stack",
+    ),
+    only(
+        libc::SYS_prctl,
+        Who::NET,
+        &[&[arg(0, PR_SET_NAME)]],
+        "the start of a thread: its name",
+    ),
 ];
 
-/// Calls that are not carried out but answered "no such file": libraries probe for files that they
-/// do without, and that is no reason to end.
-pub(crate) const NO_SUCH_FILE: &[i64] = &[
-    libc::SYS_openat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_readlinkat,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_open,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_stat,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_access,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_readlink,
+/// A system call that is not carried out but answered with an error, because libraries try it and
+/// do without.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    pub(crate) errno: u32,
+    pub(crate) numbers: &'static [i64],
+}
+
+/// Answered calls, of every process.
+pub(crate) const ANSWERED: &[Answer] = &[
+    // Libraries look for files that they do without.
+    Answer {
+        errno: ENOENT,
+        numbers: &[
+            libc::SYS_openat,
+            libc::SYS_newfstatat,
+            libc::SYS_statx,
+            libc::SYS_faccessat,
+            libc::SYS_faccessat2,
+            libc::SYS_readlinkat,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_open,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_stat,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_access,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_readlink,
+        ],
+    },
+    // Its arguments cannot be filtered; the C library then takes `clone`.
+    Answer {
+        errno: ENOSYS,
+        numbers: &[libc::SYS_clone3],
+    },
 ];
+
+const ENOENT: u32 = 2;
+const ENOSYS: u32 = 38;

@@ -8,10 +8,7 @@ use seccompiler::{
 };
 
 use super::LockdownError;
-use super::calls::{Arg, Call, NO_SUCH_FILE, PERMITTED, Who};
-
-/// Errno of a call that is refused without ending the process.
-const ENOENT: u32 = 2;
+use super::calls::{ANSWERED, Answer, Arg, Call, PERMITTED, Who};
 
 /// Puts the filters in force; false where the kernel has none.
 ///
@@ -19,16 +16,16 @@ const ENOENT: u32 = 2;
 ///
 /// [`LockdownError::Filter`] if they cannot be compiled.
 pub(super) fn enforce(process: Who) -> Result<bool, LockdownError> {
-    // The kernel takes the sternest of the two answers, so the second must let pass what the first
-    // refuses mildly.
-    let mild = refusals()?;
-    let stern = permitted(process)?;
-    for program in [&mild, &stern] {
-        if seccompiler::apply_filter(program).is_err() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    // The kernel takes the sternest answer of all filters, so the last one, which ends the process,
+    // must let pass what the others only answer.
+    let mut programs = ANSWERED
+        .iter()
+        .map(answered)
+        .collect::<Result<Vec<_>, _>>()?;
+    programs.push(permitted(process)?);
+    Ok(programs
+        .iter()
+        .all(|program| seccompiler::apply_filter(program).is_ok()))
 }
 
 fn permitted(process: Who) -> Result<BpfProgram, LockdownError> {
@@ -39,18 +36,23 @@ fn permitted(process: Who) -> Result<BpfProgram, LockdownError> {
             .or_default()
             .extend(alternatives(call)?);
     }
-    for number in NO_SUCH_FILE {
+    for number in ANSWERED.iter().flat_map(|answer| answer.numbers) {
         rules.insert(*number, Vec::new());
     }
     compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
-fn refusals() -> Result<BpfProgram, LockdownError> {
-    let rules = NO_SUCH_FILE
+fn answered(answer: &Answer) -> Result<BpfProgram, LockdownError> {
+    let rules = answer
+        .numbers
         .iter()
         .map(|number| (*number, Vec::new()))
         .collect();
-    compile(rules, SeccompAction::Allow, SeccompAction::Errno(ENOENT))
+    compile(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(answer.errno),
+    )
 }
 
 fn alternatives(call: &Call) -> Result<Vec<SeccompRule>, LockdownError> {
@@ -95,14 +97,16 @@ mod tests {
         for forbidden in [
             libc::SYS_execve,
             libc::SYS_execveat,
-            libc::SYS_clone,
             libc::SYS_clone3,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_fork,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_vfork,
             libc::SYS_ptrace,
             libc::SYS_process_vm_readv,
             libc::SYS_io_uring_setup,
             libc::SYS_bpf,
             libc::SYS_kill,
-            libc::SYS_prctl,
             libc::SYS_capset,
             libc::SYS_setsid,
         ] {

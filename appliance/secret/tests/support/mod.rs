@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -107,6 +107,19 @@ pub(crate) fn command(test: &str, part: &str) -> Command {
     command
 }
 
+/// Makes the kernel answer as one that has no `memfd_secret`.
+pub(crate) fn refuse_memfd_secret() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
+    const ENOSYS: u32 = 38;
+    let filter = SeccompFilter::new(
+        [(libc::SYS_memfd_secret, Vec::new())].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(ENOSYS),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    apply_filter_all_threads(&BpfProgram::try_from(filter.unwrap()).unwrap()).unwrap();
+}
+
 /// Where a pattern was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -120,7 +133,7 @@ impl Found {
     }
 }
 
-/// Looks for the pattern in every readable byte of a process: raw, and in hex of either case.
+/// Looks for the pattern in every readable byte of a process.
 pub(crate) fn scan(pid: u32) -> Found {
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
@@ -145,14 +158,8 @@ pub(crate) fn scan(pid: u32) -> Found {
     found
 }
 
-/// Counts the pattern in a file, as in [`scan`].
-pub(crate) fn scan_file(mut file: File) -> usize {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).unwrap();
-    count(&bytes)
-}
-
-fn count(bytes: &[u8]) -> usize {
+/// Counts the pattern in some bytes: raw, and in hex of either case.
+pub(crate) fn count(bytes: &[u8]) -> usize {
     let raw: Vec<u8> = MASKED.iter().map(|byte| byte ^ MASK).collect();
     let hex = hex(&raw);
     let upper = hex.to_uppercase();
