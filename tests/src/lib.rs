@@ -4,4 +4,5 @@
 //! inside it, where the body is PID 1's only work.
 #![forbid(unsafe_code)]
 
+pub mod kme;
 pub mod testbed;
