@@ -4,7 +4,7 @@
 //! document allows and this module cannot say, the kernel is not asked to do: it is refused with
 //! the path of the leaf.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,18 @@ pub enum PrefixError {
 }
 
 impl Prefix {
+    /// Every IPv4 address.
+    pub const ANY_V4: Self = Self {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        length: 0,
+    };
+
+    /// Every IPv6 address.
+    pub const ANY_V6: Self = Self {
+        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        length: 0,
+    };
+
     /// Checks a prefix.
     ///
     /// # Errors
