@@ -9,6 +9,7 @@
 
 mod channel;
 mod clock;
+mod counters;
 mod fault;
 pub mod journal;
 mod lockdown;
@@ -18,6 +19,7 @@ mod vocabulary;
 
 pub use channel::{Channel, ChannelError, QUEUE_MAX, QUEUE_ROOM, Received, socket_pair};
 pub use clock::boot_time;
+pub use counters::Counters;
 pub use fault::{Exit, Fault};
 pub use lockdown::lock_down_supervisor;
 pub use notify::{Notifier, Watchdog};

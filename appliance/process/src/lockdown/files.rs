@@ -47,3 +47,52 @@ fn denied_ports(process: Who) -> BitFlags<AccessNet> {
         AccessNet::from_all(NEWEST)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, read_dir};
+    use std::io::ErrorKind;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Landlock binds one thread, so each case is a thread of its own.
+    fn denied<T: Send>(process: Who, act: impl FnOnce() -> std::io::Result<T> + Send) -> bool {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                assert_eq!(
+                    deny(process).unwrap(),
+                    7,
+                    "this kernel has an older Landlock"
+                );
+                act().err().map(|error| error.kind()) == Some(ErrorKind::PermissionDenied)
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn no_file_can_be_opened_read_or_made() {
+        for process in [Who::ENGINE, Who::PEER, Who::SUPERVISOR] {
+            assert!(denied(process, || File::open("/etc/passwd")));
+            assert!(denied(process, || read_dir("/")));
+            assert!(denied(process, || File::create("/tmp/bartizan-landlock")));
+        }
+    }
+
+    #[test]
+    fn tcp_goes_as_far_as_the_role() {
+        let dial = || match TcpStream::connect((Ipv4Addr::LOCALHOST, 1)) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+            other => other.map(drop),
+        };
+        let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        for process in [Who::ENGINE, Who::XFRM, Who::TPM, Who::SUPERVISOR] {
+            assert!(denied(process, dial) && denied(process, listen));
+        }
+        for process in [Who::CONTROL, Who::QKD] {
+            assert!(!denied(process, dial) && denied(process, listen));
+        }
+        assert!(!denied(Who::PEER, dial) && !denied(Who::PEER, listen));
+    }
+}
