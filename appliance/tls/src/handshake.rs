@@ -119,24 +119,43 @@ fn established(stream: TlsStream<TcpStream>) -> Result<Established, TlsError> {
 
 /// Tells a broken tpm edge, which ends the process, from everything else, which ends a connection.
 fn ended(error: io::Error) -> TlsError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    if let Some(rustls::Error::Other(OtherError(inner))) = inner
-        && let Some(SignError::Edge(_)) = inner.downcast_ref()
-    {
-        TlsError::TpmEdge
-    } else {
-        TlsError::Handshake(error)
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(inner) if is_tpm_edge(inner) => TlsError::TpmEdge,
+        _ => TlsError::Handshake(error),
     }
 }
 
-/// Runs a handshake on a thread that may wait.
+fn is_tpm_edge(error: &rustls::Error) -> bool {
+    if let rustls::Error::Other(OtherError(inner)) = error {
+        matches!(inner.downcast_ref(), Some(SignError::Edge(_)))
+    } else {
+        false
+    }
+}
+
+impl From<rustls::Error> for TlsError {
+    /// For whoever drives rustls by hand.
+    fn from(error: rustls::Error) -> Self {
+        if is_tpm_edge(&error) {
+            Self::TpmEdge
+        } else {
+            Self::Handshake(io::Error::new(io::ErrorKind::InvalidData, error))
+        }
+    }
+}
+
+/// Runs a handshake, or what else may wait for a signature, on a thread that may wait.
 ///
-/// The thread is told to stop when the caller no longer waits, so it needs no timer of its own: a
-/// timer would panic in a runtime that shuts down.
-async fn off_the_loop(
+/// # Errors
+///
+/// Its own; [`TlsError::TimedOut`] after `limit`.
+//
+// The thread is told to stop when the caller no longer waits, so it needs no timer of its own: a
+// timer would panic in a runtime that shuts down.
+pub async fn off_the_loop<T: Send + 'static>(
     limit: Duration,
-    handshake: impl Future<Output = Result<Established, TlsError>> + Send + 'static,
-) -> Result<Established, TlsError> {
+    handshake: impl Future<Output = Result<T, TlsError>> + Send + 'static,
+) -> Result<T, TlsError> {
     let runtime = Handle::current();
     let (waiting, given_up) = oneshot::channel::<()>();
     let thread = spawn_blocking(move || {

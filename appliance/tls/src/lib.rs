@@ -7,6 +7,7 @@
 //! [`Groups`](bartizan_model::config::Groups), for a KME that knows classical groups alone.
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod certificate;
 mod clock;
 mod config;
@@ -15,8 +16,9 @@ mod handshake;
 mod signer;
 mod verify;
 
+pub use backoff::Backoff;
 pub use certificate::{Anchors, Identity, peer_node, server_name};
 pub use config::{call_home_client, client, server};
 pub use error::{NameError, TlsError};
-pub use handshake::{Established, accept, connect, connect_home};
+pub use handshake::{Established, accept, connect, connect_home, off_the_loop};
 pub use signer::{SignError, Signer};
