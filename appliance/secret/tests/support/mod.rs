@@ -163,10 +163,18 @@ pub(crate) fn count(bytes: &[u8]) -> usize {
     let raw: Vec<u8> = MASKED.iter().map(|byte| byte ^ MASK).collect();
     let hex = hex(&raw);
     let upper = hex.to_uppercase();
-    [raw.as_slice(), hex.as_bytes(), upper.as_bytes()]
-        .iter()
-        .map(|needle| occurrences(bytes, needle))
-        .sum()
+    let needles = [raw.as_slice(), hex.as_bytes(), upper.as_bytes()];
+    let first = needles.map(|needle| needle[0]);
+    let mut copies = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        if first.contains(byte) {
+            copies += needles
+                .iter()
+                .filter(|needle| bytes[at..].starts_with(needle))
+                .count();
+        }
+    }
+    copies
 }
 
 /// Lower-case hex.
@@ -175,13 +183,4 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").unwrap();
         text
     })
-}
-
-fn occurrences(bytes: &[u8], needle: &[u8]) -> usize {
-    let first = needle[0];
-    bytes
-        .iter()
-        .enumerate()
-        .filter(|(at, byte)| **byte == first && bytes[*at..].starts_with(needle))
-        .count()
 }
