@@ -5,4 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod kme;
+pub mod pki;
 pub mod testbed;

@@ -6,6 +6,7 @@
 use der::Encode as _;
 use der::asn1::UintRef;
 use tss_esapi::attributes::{ObjectAttributes, ObjectAttributesBuilder};
+use tss_esapi::constants::CapabilityType;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::handles::{KeyHandle, PersistentTpmHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
@@ -13,8 +14,8 @@ use tss_esapi::interface_types::dynamic_handles::Persistent;
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::resource_handles::{Hierarchy, Provision};
 use tss_esapi::structures::{
-    Digest, EccPoint, EccScheme, HashScheme, HashcheckTicket, Public, PublicBuilder,
-    PublicEccParameters, PublicEccParametersBuilder, Signature, SignatureScheme,
+    CapabilityData, Digest, EccPoint, EccScheme, HashScheme, HashcheckTicket, Public,
+    PublicBuilder, PublicEccParameters, PublicEccParametersBuilder, Signature, SignatureScheme,
     SymmetricDefinitionObject,
 };
 use tss_esapi::tss2_esys::{TPM2B_DIGEST, TPMT_TK_HASHCHECK};
@@ -65,17 +66,20 @@ impl Ldevid {
     ///
     /// [`TpmError::NoLdevid`], [`TpmError::ForeignKey`], or what the TPM says.
     pub fn open(tpm: &mut Tpm) -> Result<Self, TpmError> {
-        let found = tpm.open_to_all("find the LDevID key", |context| {
-            let handle = TpmHandle::Persistent(PersistentTpmHandle::new(HANDLE)?);
-            context.tr_from_tpm_public(handle)
-        });
-        let key = match found {
-            Ok(object) => KeyHandle::from(object),
-            Err(TpmError::Refused {
-                code: RC_HANDLE_1, ..
-            }) => return Err(TpmError::NoLdevid),
-            Err(error) => return Err(error),
-        };
+        let key = tpm.open_to_all("find the LDevID key", |context| {
+            let handle = PersistentTpmHandle::new(HANDLE)?;
+            let handle = TpmHandle::Persistent(handle);
+            let (stands, _more) = context.get_capability(CapabilityType::Handles, HANDLE, 1)?;
+            // The list begins with the first handle that is not lower.
+            if let CapabilityData::Handles(stands) = stands
+                && stands.contains(&handle)
+            {
+                context.tr_from_tpm_public(handle).map(Some)
+            } else {
+                Ok(None)
+            }
+        })?;
+        let key = KeyHandle::from(key.ok_or(TpmError::NoLdevid)?);
         let (public, ..) = tpm.open_to_all("read the LDevID key's public area", |context| {
             context.read_public(key)
         })?;
@@ -100,9 +104,6 @@ impl Ldevid {
 
 /// In the owner's range of persistent handles.
 const HANDLE: u32 = 0x8100_8001;
-
-/// `TPM_RC_HANDLE` for the first handle: nothing stands there (TPM 2.0 Library, Part 2, 6.6).
-pub(crate) const RC_HANDLE_1: u32 = 0x018b;
 
 /// DER of a `SubjectPublicKeyInfo` for P-256, up to the point's coordinates (RFC 5480, 2).
 const SPKI_HEAD: [u8; 27] = [

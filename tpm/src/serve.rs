@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::device::{Tpm, TpmError};
-use crate::ldevid::{Ldevid, RC_HANDLE_1};
+use crate::ldevid::Ldevid;
 use crate::permission::{Request, permits};
 
 /// What must be open before the lock-down.
@@ -77,6 +77,10 @@ pub fn serve(started: Started<Prepared>) -> Result<(), Fault> {
         role.round()?;
     }
 }
+
+/// `TPM_RC_HANDLE` for the first handle, as the TPM itself would say it: nothing stands there (TPM
+/// 2.0 Library, Part 2, 6.6).
+const RC_HANDLE_1: u32 = 0x018b;
 
 struct TpmRole {
     prepared: Prepared,
@@ -221,8 +225,10 @@ impl TpmRole {
 impl Prepared {
     fn sign(&mut self, order: OrderId, digest: [u8; 32]) -> Result<FromTpm, TpmError> {
         let Some(ldevid) = &self.ldevid else {
-            let code = RC_HANDLE_1;
-            return Ok(FromTpm::Failed { order, code });
+            return Ok(FromTpm::Failed {
+                order,
+                code: RC_HANDLE_1,
+            });
         };
         match ldevid.sign(&mut self.tpm, digest) {
             Ok(signature) => Ok(FromTpm::Signature { order, signature }),
