@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bartizan_model::config::Der;
-use bartizan_model::ids::NodeId;
-use der::Decode as _;
+use bartizan_model::ids::{NodeId, Thumbprint};
+use der::{Decode as _, Encode as _};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use rustls_pki_types::{CertificateDer, DnsName, ServerName};
@@ -13,6 +13,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::error::{NameError, TlsError};
+use crate::signer::sha256;
 
 /// Who we are: a chain of certificates, the leaf first, and the key of the leaf.
 #[derive(Clone, Debug)]
@@ -106,6 +107,20 @@ pub fn peer_node(chain: &[CertificateDer<'_>]) -> Result<NodeId, NameError> {
         (None, _) => Err(NameError::Count(0)),
         (Some(_), more) => Err(NameError::Count(more.saturating_add(1))),
     }
+}
+
+/// The thumbprint of a chain's key: SHA-256 of its leaf's DER `SubjectPublicKeyInfo`, as a lease
+/// names the `LDevID` that it is for.
+///
+/// # Errors
+///
+/// [`NameError::Count`] for an empty chain, [`NameError::Malformed`] if the leaf is no certificate.
+pub fn peer_thumbprint(chain: &[CertificateDer<'_>]) -> Result<Thumbprint, NameError> {
+    let leaf = chain.first().ok_or(NameError::Count(0))?;
+    let leaf = Certificate::from_der(leaf).map_err(NameError::Malformed)?;
+    let key = leaf.tbs_certificate().subject_public_key_info();
+    let key = key.to_der().map_err(NameError::Malformed)?;
+    Ok(Thumbprint(sha256(&key)))
 }
 
 /// A node's name as rustls takes it.

@@ -10,7 +10,7 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
-use bartizan_model::ids::NodeId;
+use bartizan_model::ids::{NodeId, Thumbprint};
 use rustls::{ClientConfig, OtherError, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use crate::certificate::{peer_node, server_name};
+use crate::certificate::{peer_node, peer_thumbprint, server_name};
 use crate::error::TlsError;
 use crate::signer::SignError;
 
@@ -31,6 +31,8 @@ pub struct Established {
     pub stream: TlsStream<TcpStream>,
     /// The node that the other end's certificate names.
     pub node: NodeId,
+    /// The thumbprint of that certificate's key.
+    pub ldevid: Thumbprint,
 }
 
 /// Opens TLS as a client of a known node.
@@ -113,8 +115,12 @@ async fn server_handshake(
 
 fn established(stream: TlsStream<TcpStream>) -> Result<Established, TlsError> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let node = peer_node(chain)?;
-    Ok(Established { stream, node })
+    let (node, ldevid) = (peer_node(chain)?, peer_thumbprint(chain)?);
+    Ok(Established {
+        stream,
+        node,
+        ldevid,
+    })
 }
 
 /// Tells a broken tpm edge, which ends the process, from everything else, which ends a connection.

@@ -17,7 +17,7 @@ mod signer;
 mod verify;
 
 pub use backoff::Backoff;
-pub use certificate::{Anchors, Identity, peer_node, server_name};
+pub use certificate::{Anchors, Identity, peer_node, peer_thumbprint, server_name};
 pub use config::{call_home_client, client, server};
 pub use error::{NameError, TlsError};
 pub use handshake::{Established, accept, connect, connect_home, off_the_loop};

@@ -107,11 +107,9 @@ impl TpmEdge {
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let order = OrderId(self.last.0.wrapping_add(1));
         self.last = order;
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(digest(&SHA256, message).as_ref());
         let request = ToTpm::Sign {
             order,
-            digest: sha256,
+            digest: sha256(message),
         };
         self.channel.send(&request).map_err(SignError::Edge)?;
 
@@ -160,4 +158,10 @@ impl TpmEdge {
             Err(errno) => Err(SignError::Wait(errno)),
         }
     }
+}
+
+pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest(&SHA256, message).as_ref());
+    sha256
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use crate::parties::{Ca, Certified, LIMIT, Valid, tcp};
+use aws_lc_rs::digest::{SHA256, digest};
 use bartizan_model::config::Groups;
 use bartizan_model::ids::NodeId;
 use bartizan_tls::{
     Anchors, Established, Identity, TlsError, accept, call_home_client, client, connect,
     connect_home, server,
 };
+use rcgen::PublicKeyData as _;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group, sign::any_supported_type};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -18,11 +20,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 #[tokio::test]
 async fn both_ends_know_whom_they_speak_with() {
     let ca = Ca::new();
-    let (client_end, server_end) = run(&ca, &ca.issue(&["gw-a"]), &ca, &ca.issue(&["gw-b"])).await;
-    let (mut near, mut far) = (client_end.unwrap(), server_end.unwrap());
+    let (a, b) = (ca.issue(&["gw-a"]), ca.issue(&["gw-b"]));
+    let (near, far) = run(&ca, &a, &ca, &b).await;
+    let (mut near, mut far) = (near.unwrap(), far.unwrap());
 
     assert_eq!(near.node, node("gw-b"));
     assert_eq!(far.node, node("gw-a"));
+    for (end, certified) in [(&near, &b), (&far, &a)] {
+        let spki = certified.key.subject_public_key_info();
+        assert_eq!(end.ldevid.0, digest(&SHA256, &spki).as_ref());
+    }
     for end in [&near, &far] {
         let session = end.stream.get_ref().1;
         assert_eq!(group(end), NamedGroup::X25519MLKEM768);
