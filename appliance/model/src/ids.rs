@@ -25,7 +25,7 @@ pub enum IdError {
 }
 
 /// Security parameter index (RFC 4303, 2.1): names an SA at its receiver; 256 or more.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Spi(u32);
 
@@ -97,7 +97,9 @@ impl fmt::Display for TunnelId {
 }
 
 /// A generation's number; the first of a tunnel is 1, 0 means none yet.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
 pub struct Epoch(pub u64);
 
 impl Epoch {

@@ -549,7 +549,7 @@ pub struct Answer {
 
 /// One generation in [`PeerMessage::Resume`]; one without an SA is not named, for it ended with the
 /// connection that it began on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// Its number; 0 where a restart lost it.
     pub epoch: Epoch,
@@ -564,7 +564,7 @@ pub struct Standing {
 }
 
 /// How far a generation came, as the peer must know it.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Stage {
     /// The inbound SA stands, and the sender holds the key: it may yet send.
     InboundStands,

@@ -28,7 +28,7 @@ pub struct Policy {
 }
 
 /// The way of a packet, seen from this gateway.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Direction {
     /// Towards this gateway, for itself or to be forwarded.
     Inbound,
