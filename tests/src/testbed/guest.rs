@@ -121,6 +121,7 @@ fn mount_all() {
     if folder == vm::OUTPUT_TAG {
         vm::mount_9p(&folder, OUTPUT, false);
         vm::load_gateway_modules();
+        file_system("securityfs", "/sys/kernel/security", "");
     } else {
         mount(
             "none",

@@ -2,10 +2,12 @@
 
 pub mod boot;
 pub mod capture;
+pub mod esp;
 pub mod flow;
 pub mod frame;
 pub mod guest;
 pub mod netns;
 pub mod process;
+pub mod swtpm;
 pub mod topology;
 mod vm;

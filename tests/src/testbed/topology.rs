@@ -182,13 +182,16 @@ impl Topology {
 
     /// Cuts the line: what is sent is lost, no end sees its carrier go.
     pub fn cut(&self) {
-        self.wan.ip(&["link set a nomaster", "link set b nomaster"]);
+        self.wan
+            .ip(&["link set dev a nomaster", "link set dev b nomaster"]);
     }
 
     /// Joins a cut line again.
     pub fn heal(&self) {
-        self.wan
-            .ip(&["link set a master bridge", "link set b master bridge"]);
+        self.wan.ip(&[
+            "link set dev a master bridge",
+            "link set dev b master bridge",
+        ]);
     }
 
     /// Gives the line a delay each way and a loss in percent each way; both may be zero.
@@ -228,9 +231,14 @@ impl Default for Topology {
 impl Gateway {
     fn new(side: Side) -> Self {
         let named = |prefix: &str| Netns::new(&format!("{prefix}-{}", side.letter()));
+        let gateway = named("gw");
+        // What the kernel says of its multicast groups when a link comes up is over before a capture begins: it does
+        // not wait for duplicate address detection, and repeats itself after 1 ms.
+        gateway.sysctl("ipv6/conf/default/accept_dad", "0");
+        gateway.sysctl("ipv6/conf/default/mldv2_unsolicited_report_interval", "1");
         Self {
             side,
-            gateway: named("gw"),
+            gateway,
             lan: named("lan"),
             kme: named("kme"),
         }
@@ -302,8 +310,8 @@ fn bridge_lines() -> Vec<String> {
     for side in Side::BOTH {
         let letter = side.letter();
         lines.extend([
-            format!("link set {letter} master bridge"),
-            format!("link set {letter} up"),
+            format!("link set dev {letter} master bridge"),
+            format!("link set dev {letter} up"),
         ]);
     }
     lines
@@ -312,7 +320,7 @@ fn bridge_lines() -> Vec<String> {
 /// Brings an interface up with its two addresses; they answer at once, without duplicate address detection.
 fn addresses(interface: &str, address: impl Fn(Family) -> IpAddr) -> Vec<String> {
     vec![
-        format!("link set {interface} up"),
+        format!("link set dev {interface} up"),
         format!("addr add {}/24 dev {interface}", address(Family::V4)),
         format!("addr add {}/64 dev {interface} nodad", address(Family::V6)),
     ]
