@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
 };
 
 use super::calls::Who;
@@ -20,11 +20,14 @@ pub(super) fn give_up(process: Who) -> Result<CapabilitySet, LockdownError> {
         Ok(()) | Err(Errno::INVAL) => {}
         Err(errno) => return Err(LockdownError::Kernel("PR_CAP_AMBIENT", errno)),
     }
-    let sets = CapabilitySets {
+    let wanted = CapabilitySets {
         effective: kept,
         permitted: kept,
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, sets).map_err(kernel("capset"))?;
+    // A unit that grants nothing does not grant the call either.
+    if capabilities(None).map_err(kernel("capget"))? != wanted {
+        set_capabilities(None, wanted).map_err(kernel("capset"))?;
+    }
     Ok(kept)
 }
