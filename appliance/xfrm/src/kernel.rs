@@ -42,6 +42,9 @@ pub enum XfrmError {
     /// An answer that must be there is not.
     #[error("the kernel gave no answer")]
     NoAnswer,
+    /// The clock cannot be watched.
+    #[error("clock watch")]
+    Clock(#[source] Errno),
     /// The kernel does not list.
     #[error("the kernel refuses to list")]
     Dump(#[source] Errno),

@@ -1,4 +1,174 @@
-//! Placeholder.
+//! The xfrm role's process: orders in, answers and events out.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use core::time::Duration;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use bartizan_model::config::RoleConfig;
+use bartizan_model::message::{
+    Edge, EngineToXfrm, Role, RoleToSupervisor, SupervisorToRole, XfrmToEngine,
+};
+use bartizan_process::{
+    Channel, Exit, Fault, Started, SupervisorChannel, Vocabulary, boot_time, run,
+};
+use bartizan_secret::ZeroOnFree;
+use bartizan_xfrm::{BATCH_MAX, ClockWatch, Counts, Events, Heard, Kernel, Programmer, XfrmError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+#[global_allocator]
+static HEAP: ZeroOnFree = ZeroOnFree;
+
+fn main() -> ExitCode {
+    run(Role::Xfrm, prepare, work)
+}
+
+/// What is opened, and blocked, before the first message.
+struct Prepared {
+    programmer: Programmer,
+    events: Events,
+    clock: ClockWatch,
+}
+
+fn prepare() -> Result<Prepared, Fault> {
+    let programmer = Kernel::open().and_then(Programmer::block_all);
+    Ok(Prepared {
+        programmer: programmer.map_err(fault)?,
+        events: Events::open().map_err(fault)?,
+        clock: ClockWatch::begin().map_err(fault)?,
+    })
+}
+
+fn work(mut started: Started<Prepared>) -> Result<(), Fault> {
+    let RoleConfig::Xfrm(config) = &started.config else {
+        return Err(Fault::new(Exit::Protocol, "the start is of another role"));
+    };
+    let mut engine = started.ends.take(Edge::EngineXfrm)?;
+    let Prepared {
+        mut programmer,
+        mut events,
+        mut clock,
+    } = started.prepared;
+    programmer.begin(config).map_err(fault)?;
+    let mut told = Counts::default();
+    loop {
+        // The clock comes first: what follows reckons with it.
+        if clock.stepped().map_err(fault)? {
+            programmer.clock_was_set();
+        }
+        report_events(&mut programmer, &mut events, &mut engine)?;
+        for report in programmer.end_overdue() {
+            engine.send(&report)?;
+        }
+        carry_out(&mut programmer, &mut engine)?;
+        engine.flush()?;
+        hear_supervisor(&mut started.supervisor)?;
+        tell_counts(&mut told, programmer.counts(), &mut started.supervisor)?;
+        started.supervisor.flush()?;
+        started.watchdog.feed(boot_time());
+
+        let rest = programmer.next_end().map(|end| end.since(boot_time()));
+        let rest = rest.unwrap_or(Duration::MAX);
+        let rest = Timespec::try_from(rest.min(started.watchdog.interval()))
+            .map_err(|_| Fault::new(Exit::Software, "the watchdog's interval is too long"))?;
+        let from_engine = if engine.has_room() {
+            PollFlags::IN
+        } else {
+            PollFlags::empty()
+        };
+        let mut waited_for = [
+            PollFd::from_borrowed_fd(clock.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(engine.as_fd(), from_engine | to(&engine)),
+            PollFd::from_borrowed_fd(
+                started.supervisor.as_fd(),
+                PollFlags::IN | to(&started.supervisor),
+            ),
+        ];
+        match poll(&mut waited_for, Some(&rest)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Fault::os("poll", errno)),
+        }
+    }
+}
+
+type EngineChannel = Channel<EngineToXfrm, XfrmToEngine>;
+
+fn report_events(
+    programmer: &mut Programmer,
+    events: &mut Events,
+    engine: &mut EngineChannel,
+) -> Result<(), Fault> {
+    let mut reports = Vec::new();
+    let heard = events
+        .hear(|event| reports.extend(programmer.note_event(event)))
+        .map_err(fault)?;
+    if heard == Heard::NotAll {
+        reports.extend(programmer.catch_up().map_err(fault)?);
+    }
+    for report in reports {
+        engine.send(&report)?;
+    }
+    Ok(())
+}
+
+/// Carries out the orders that wait, as many as one batch holds.
+fn carry_out(programmer: &mut Programmer, engine: &mut EngineChannel) -> Result<(), Fault> {
+    let mut orders = Vec::new();
+    while engine.has_room() && orders.len() < BATCH_MAX {
+        match engine.recv()? {
+            Some(order) => orders.push(order),
+            None => break,
+        }
+    }
+    for reply in programmer.carry_out(&orders) {
+        engine.send(&reply)?;
+    }
+    Ok(())
+}
+
+fn hear_supervisor(supervisor: &mut SupervisorChannel) -> Result<(), Fault> {
+    while let Some(received) = supervisor.recv()? {
+        match received.message {
+            // What this role may do hangs on its orders, and those on the engine's lease.
+            SupervisorToRole::Lifecycle(_) => {}
+            SupervisorToRole::End(_) | SupervisorToRole::Start(_) => {
+                return Err(Fault::new(
+                    Exit::Protocol,
+                    "an end or a start after the start",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells the supervisor what has changed of the counts.
+fn tell_counts(
+    told: &mut Counts,
+    counts: Counts,
+    supervisor: &mut SupervisorChannel,
+) -> Result<(), Fault> {
+    for ((name, total), (_, before)) in counts.named().into_iter().zip(told.named()) {
+        if total != before {
+            let name = name.to_owned();
+            supervisor.send(&RoleToSupervisor::Counted { name, total })?;
+        }
+    }
+    *told = counts;
+    Ok(())
+}
+
+/// Whether to wait for a channel to take more.
+fn to<Rx: Vocabulary, Tx: Vocabulary>(channel: &Channel<Rx, Tx>) -> PollFlags {
+    if channel.wants_write() {
+        PollFlags::OUT
+    } else {
+        PollFlags::empty()
+    }
+}
+
+fn fault(error: XfrmError) -> Fault {
+    Fault::because(Exit::OsErr, "xfrm", error)
+}

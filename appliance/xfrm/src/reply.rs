@@ -3,7 +3,6 @@
 //! The parser takes any bytes. What makes no sense is [`Said::Unintelligible`], never an error: a
 //! kernel that says more than we know is no reason to end.
 
-
 use bartizan_model::message::SaId;
 
 use crate::numbers::{ESP, extended, flag, message};
@@ -112,10 +111,8 @@ impl Iterator for Replies<'_> {
             message::NEWAE => {
                 SaCounters::decode(frame.body).map(|sa| Said::Shown(Shown::Counters(sa)))
             }
-            message::NEWPOLICY | message::UPDPOLICY => {
-                PolicyShown::decode(frame.body)
-                    .map(|policy| Said::Shown(Shown::Policy(Box::new(policy))))
-            }
+            message::NEWPOLICY | message::UPDPOLICY => PolicyShown::decode(frame.body)
+                .map(|policy| Said::Shown(Shown::Policy(Box::new(policy)))),
             message::EXPIRE => expiry(frame.body).map(Said::Event),
             message::ACQUIRE => acquire(frame.body).map(Said::Event),
             _ => None,

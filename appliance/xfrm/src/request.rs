@@ -5,7 +5,7 @@ use bartizan_model::message::SaId;
 
 use crate::numbers::{ESP, flag, message};
 use crate::policy::{self, KernelDirection, KernelPolicy, PolicyId};
-use crate::sa::{self, Key, KernelSa, SaKey};
+use crate::sa::{self, KernelSa, Key, SaKey};
 use crate::wire::{NoRoom, Writer};
 
 /// One request.

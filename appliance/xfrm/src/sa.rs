@@ -8,9 +8,7 @@ use bartizan_model::policy::{Direction, Lifetime, Mode, Suite};
 use bartizan_secret::Secret;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::numbers::{
-    ESP, MODE_TRANSPORT, MODE_TUNNEL, NO_LIMIT, STATE_ESN, attribute as number,
-};
+use crate::numbers::{ESP, MODE_TRANSPORT, MODE_TUNNEL, NO_LIMIT, STATE_ESN, attribute as number};
 use crate::selector::{KernelSelector, Owner, SELECTOR};
 use crate::wire::{Reader, Writer, attribute, family};
 

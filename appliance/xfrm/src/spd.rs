@@ -1,0 +1,219 @@
+//! The kernel's policies: how the controller's entries become some, and what stands around them.
+//!
+//! Priorities lie in bands, lowest first, so that no entry can reach out of its own:
+//!
+//! | band | what |
+//! |---|---|
+//! | 100 | built-in bypasses, and what may never be forwarded |
+//! | 1000 + place | protect and discard entries of the controller |
+//! | 2^31 + place | packets of a LAN on their way to an outbound protect entry |
+//! | 2^32 - 2 | the gateway's own PMTU errors, where no entry claims them |
+//! | 2^32 - 1 | block all |
+
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use bartizan_model::config::XfrmConfig;
+use bartizan_model::policy::{Action, Direction, Mode, Policy, Prefix, Protect};
+
+use crate::policy::{KernelDirection, KernelPolicy, PolicyId, Template, Verdict};
+use crate::selector::{KernelSelector, Owner, Upper};
+
+/// What an entry becomes, in the order to install it: what protects comes before what lets pass.
+/// Take it out the other way round. `None` if the entry contradicts itself.
+///
+/// An inbound entry is looked at for packets to the gateway and for packets to be forwarded. An
+/// outbound one is looked at for all that leaves; so that packets of a LAN get that far, what the
+/// entry will protect may be forwarded. Such a permit stands beneath every inbound entry: what one
+/// of them claims must have come under its SA.
+pub fn program(entry: &Policy) -> Option<Vec<KernelPolicy>> {
+    if entry.priority > PLACE_MAX {
+        return None;
+    }
+    let owner = Owner::Entry(entry.reqid);
+    let selector = KernelSelector::of(&entry.selector, entry.direction, owner)?;
+    let (verdict, tunnel) = match &entry.action {
+        Action::Discard => (Verdict::Block, true),
+        Action::Protect(protect) => (
+            Verdict::Protect(template(entry, protect)?),
+            protect.mode == Mode::Tunnel,
+        ),
+    };
+    let place = |band: u32| band.saturating_add(entry.priority);
+    let claim = |direction| policy(direction, selector, place(ENTRIES), verdict);
+    let mut policies = Vec::with_capacity(2);
+    match entry.direction {
+        Direction::Inbound => {
+            policies.push(claim(KernelDirection::In));
+            // The two ends of a transport SA are gateways: there is nothing to forward.
+            if tunnel {
+                policies.push(claim(KernelDirection::Forward));
+            }
+        }
+        Direction::Outbound => {
+            policies.push(claim(KernelDirection::Out));
+            // Where both directions have the same selector the inbound entry claims it all.
+            let permits = verdict != Verdict::Block && tunnel && selector != selector.reversed();
+            if permits {
+                let permit = place(PERMITS);
+                let forward = KernelDirection::Forward;
+                policies.push(policy(forward, selector, permit, Verdict::Pass));
+            }
+        }
+    }
+    Some(policies)
+}
+
+/// What stands before any order is heard: nothing passes but neighbour discovery, the PMTU errors
+/// and the box's talk with itself.
+///
+/// IPv4 needs no bypass for the loopback: its interface is exempt in the kernel.
+pub fn block_all() -> Vec<KernelPolicy> {
+    let mut policies = Vec::new();
+    for everything in [Prefix::ANY_V4, Prefix::ANY_V6] {
+        for direction in KernelDirection::ALL {
+            let all = built_in(everything, everything, Upper::default());
+            policies.extend(all.map(|all| policy(direction, all, u32::MAX, Verdict::Block)));
+        }
+    }
+    // RFC 4861, 4: solicitations, advertisements, redirects.
+    for kind in 133..=137 {
+        let discovery = built_in(Prefix::ANY_V6, Prefix::ANY_V6, icmp(ICMPV6, kind, None));
+        policies.extend(discovery.into_iter().flat_map(|discovery| {
+            [
+                policy(KernelDirection::In, discovery, BYPASS, Verdict::Pass),
+                policy(KernelDirection::Out, discovery, BYPASS, Verdict::Pass),
+                // A host of the LAN could call anything neighbour discovery and see it pass.
+                policy(KernelDirection::Forward, discovery, BYPASS, Verdict::Block),
+            ]
+        }));
+    }
+    // An error quotes the packet it is about: one that goes out may carry what is to be protected,
+    // so it passes in clear only where no entry claims it.
+    let path_mtu = [
+        built_in(Prefix::ANY_V4, Prefix::ANY_V4, icmp(ICMP, 3, Some(4))),
+        built_in(Prefix::ANY_V6, Prefix::ANY_V6, icmp(ICMPV6, 2, None)),
+    ];
+    for error in path_mtu.into_iter().flatten() {
+        policies.push(policy(KernelDirection::In, error, BYPASS, Verdict::Pass));
+        policies.push(policy(
+            KernelDirection::Out,
+            error,
+            OWN_ERRORS,
+            Verdict::Pass,
+        ));
+    }
+    let loopback = Prefix::host(IpAddr::V6(Ipv6Addr::LOCALHOST));
+    policies.extend(both_ways(built_in(loopback, loopback, Upper::default())));
+    policies
+}
+
+/// What a configuration lets pass beside its entries: connections with peers, the controller and
+/// the KMEs. Nothing of it is ever forwarded.
+pub fn bypasses(config: &XfrmConfig) -> Vec<KernelPolicy> {
+    let mut policies = Vec::new();
+    for own in &config.addresses {
+        let host = Prefix::host(*own);
+        let everybody = if own.is_ipv4() {
+            Prefix::ANY_V4
+        } else {
+            Prefix::ANY_V6
+        };
+        let dialled = built_in(host, everybody, tcp_to(config.peer_port));
+        let dialling = built_in(everybody, host, tcp_to(config.peer_port));
+        policies.extend(both_ways(dialled));
+        policies.extend(both_ways(dialling.map(KernelSelector::reversed)));
+        for service in &config.services {
+            policies.extend(both_ways(service_selector(host, *service)));
+        }
+        // A forwarded packet with an address of ours is forged, and would match what is above.
+        let forged = built_in(host, everybody, Upper::default());
+        policies.extend(
+            forged.map(|forged| policy(KernelDirection::Forward, forged, BYPASS, Verdict::Block)),
+        );
+    }
+    policies
+}
+
+/// The band of the bypasses.
+const BYPASS: u32 = 100;
+
+/// The band of the controller's entries.
+const ENTRIES: u32 = 1000;
+
+/// The band of what may be forwarded towards an outbound entry.
+const PERMITS: u32 = 1 << 31;
+
+/// The gateway's own PMTU errors.
+const OWN_ERRORS: u32 = u32::MAX - 1;
+
+/// The last place of an entry; beyond it the bands would overlap.
+const PLACE_MAX: u32 = (1 << 30) - 1;
+
+const TCP: u8 = 6;
+
+const ICMP: u8 = 1;
+
+const ICMPV6: u8 = 58;
+
+fn template(entry: &Policy, protect: &Protect) -> Option<Template> {
+    let (source, destination) = match entry.direction {
+        Direction::Outbound => (protect.local, protect.remote),
+        Direction::Inbound => (protect.remote, protect.local),
+    };
+    (source.is_ipv4() == destination.is_ipv4()).then_some(Template {
+        source,
+        destination,
+        reqid: entry.reqid.into(),
+        mode: protect.mode,
+    })
+}
+
+fn policy(
+    direction: KernelDirection,
+    selector: KernelSelector,
+    priority: u32,
+    verdict: Verdict,
+) -> KernelPolicy {
+    KernelPolicy {
+        id: PolicyId {
+            direction,
+            selector,
+        },
+        priority,
+        verdict,
+    }
+}
+
+/// Lets packets out, and their answers in.
+fn both_ways(out: Option<KernelSelector>) -> impl Iterator<Item = KernelPolicy> {
+    out.into_iter().flat_map(|out| {
+        [
+            policy(KernelDirection::Out, out, BYPASS, Verdict::Pass),
+            policy(KernelDirection::In, out.reversed(), BYPASS, Verdict::Pass),
+        ]
+    })
+}
+
+fn service_selector(own: Prefix, service: SocketAddr) -> Option<KernelSelector> {
+    built_in(own, Prefix::host(service.ip()), tcp_to(service.port()))
+}
+
+fn built_in(source: Prefix, destination: Prefix, upper: Upper) -> Option<KernelSelector> {
+    KernelSelector::new(source, destination, upper, Owner::BuiltIn)
+}
+
+fn tcp_to(port: u16) -> Upper {
+    Upper {
+        protocol: Some(TCP),
+        source_port: None,
+        destination_port: Some(port),
+    }
+}
+
+fn icmp(protocol: u8, kind: u16, code: Option<u16>) -> Upper {
+    Upper {
+        protocol: Some(protocol),
+        source_port: Some(kind),
+        destination_port: code,
+    }
+}
