@@ -8,9 +8,21 @@
 //! ```
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::netns::{Netns, ip_batch};
+
+/// A gateway's interfaces.
+pub const LINES: [&str; 4] = ["wan", "lan", "management", "kme"];
+
+const GATEWAY_SETTINGS: [(&str, &str); 6] = [
+    ("ipv4/ip_forward", "1"),
+    ("ipv6/conf/all/forwarding", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv6/conf/default/mldv2_unsolicited_report_interval", "1"),
+];
 
 /// Which gateway.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -147,6 +159,22 @@ pub fn controller(family: Family) -> IpAddr {
 impl Topology {
     /// Makes and wires all of it; every address answers at once, nothing is protected yet.
     pub fn new() -> Self {
+        let topology = Self::wire();
+        topology.a.configure();
+        topology.b.configure();
+        topology
+    }
+
+    /// Makes and wires all of it but the gateways: their namespaces join each line to a tap, for a virtual machine that
+    /// calls [`configure_guest`].
+    pub fn for_guests() -> Self {
+        let topology = Self::wire();
+        topology.a.join_taps();
+        topology.b.join_taps();
+        topology
+    }
+
+    fn wire() -> Self {
         let topology = Self {
             a: Gateway::new(Side::A),
             b: Gateway::new(Side::B),
@@ -167,8 +195,6 @@ impl Topology {
         topology
             .controller
             .ip(&[bridge_lines(), addresses("bridge", controller)].concat());
-        topology.a.configure();
-        topology.b.configure();
         topology
     }
 
@@ -245,31 +271,37 @@ impl Gateway {
     }
 
     fn configure(&self) {
-        let (side, other) = (self.side, self.side.other());
-        for (name, value) in [
-            ("ipv4/ip_forward", "1"),
-            ("ipv6/conf/all/forwarding", "1"),
-            ("ipv4/conf/all/rp_filter", "0"),
-            ("ipv4/conf/default/rp_filter", "0"),
-        ] {
+        let side = self.side;
+        for (name, value) in GATEWAY_SETTINGS {
             self.gateway.sysctl(name, value);
         }
-        let mut lines = [
-            addresses("wan", |family| side.wan(family)),
-            addresses("lan", |family| side.lan_gateway(family)),
-            addresses("management", |family| side.management(family)),
-            addresses("kme", |family| side.kme_client(family)),
-        ]
-        .concat();
-        lines.extend(both(|family| {
-            format!(
-                "route add {} via {}",
-                other.lan_prefix(family),
-                other.wan(family)
-            )
-        }));
-        self.gateway.ip(&lines);
+        self.gateway.ip(&gateway_lines(side));
+        self.configure_hosts();
+    }
 
+    /// Joins each line of the gateway to a tap of its own, for a virtual machine to take.
+    fn join_taps(&self) {
+        for name in ["all", "default"] {
+            self.gateway
+                .sysctl(&format!("ipv6/conf/{name}/disable_ipv6"), "1");
+        }
+        let lines = LINES.map(|line| {
+            [
+                format!("link add {line}-join type bridge forward_delay 0 mcast_snooping 0"),
+                format!("tuntap add dev {line}-tap mode tap"),
+                format!("link set dev {line} master {line}-join"),
+                format!("link set dev {line}-tap master {line}-join"),
+                format!("link set dev {line} up"),
+                format!("link set dev {line}-tap up"),
+                format!("link set dev {line}-join up"),
+            ]
+        });
+        self.gateway.ip(&lines.concat());
+        self.configure_hosts();
+    }
+
+    fn configure_hosts(&self) {
+        let side = self.side;
         let mut lines = addresses("lan", |family| side.lan_host(family));
         lines.extend(both(|family| {
             let all = match family {
@@ -287,6 +319,73 @@ impl Gateway {
         .concat();
         self.kme.ip(&lines);
     }
+}
+
+/// The network card of a virtual gateway on line `line`, for QEMU.
+pub fn network_card(side: Side, line: &str) -> [String; 4] {
+    let address = mac(side, line);
+    [
+        "-netdev".to_owned(),
+        format!("tap,id={line},ifname={line}-tap,script=no,downscript=no"),
+        "-device".to_owned(),
+        format!("virtio-net-pci,netdev={line},mac={address}"),
+    ]
+}
+
+/// Gives the machine that this is the names, addresses and routes of a gateway.
+///
+/// # Panics
+/// If it lacks one of the four [`network_card`]s.
+pub fn configure_guest(side: Side) {
+    let cards: Vec<(String, String)> = std::fs::read_dir("/sys/class/net")
+        .expect("list the network cards")
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let address = std::fs::read_to_string(path.join("address")).ok()?;
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some((address.trim().to_owned(), name))
+        })
+        .collect();
+    let mut names = vec!["link set lo up".to_owned()];
+    for line in LINES {
+        let address = mac(side, line);
+        let (_, name) = cards
+            .iter()
+            .find(|(other, _)| *other == address)
+            .unwrap_or_else(|| panic!("no network card {address} for {line}: {cards:?}"));
+        names.push(format!("link set dev {name} name {line}"));
+    }
+    ip_batch(&[], &names);
+    for (name, value) in GATEWAY_SETTINGS {
+        std::fs::write(Path::new("/proc/sys/net").join(name), value)
+            .unwrap_or_else(|cause| panic!("cannot set {name}: {cause}"));
+    }
+    ip_batch(&[], &gateway_lines(side));
+}
+
+fn mac(side: Side, line: &str) -> String {
+    let card = LINES.iter().position(|&other| other == line);
+    let card = card.unwrap_or_else(|| panic!("no line is named {line}"));
+    format!("52:54:00:00:{:02x}:{card:02x}", side.number())
+}
+
+fn gateway_lines(side: Side) -> Vec<String> {
+    let other = side.other();
+    let mut lines = [
+        addresses("wan", |family| side.wan(family)),
+        addresses("lan", |family| side.lan_gateway(family)),
+        addresses("management", |family| side.management(family)),
+        addresses("kme", |family| side.kme_client(family)),
+    ]
+    .concat();
+    lines.extend(both(|family| {
+        format!(
+            "route add {} via {}",
+            other.lan_prefix(family),
+            other.wan(family)
+        )
+    }));
+    lines
 }
 
 /// Every pair of virtual Ethernet ends.
