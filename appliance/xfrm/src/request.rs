@@ -3,7 +3,7 @@
 use bartizan_model::ids::Spi;
 use bartizan_model::message::SaId;
 
-use crate::numbers::{ESP, flag, message};
+use crate::numbers::{flag, message};
 use crate::policy::{self, KernelDirection, KernelPolicy, PolicyId};
 use crate::sa::{self, KernelSa, Key, SaKey};
 use crate::wire::{NoRoom, Writer};
@@ -31,7 +31,7 @@ pub enum Request<'a> {
         /// The highest SPI.
         high: Spi,
     },
-    /// Take all ESP SAs out, larval ones too (FLUSHSA).
+    /// Take all SAs out, larval ones too (FLUSHSA).
     FlushSas,
     /// Add a policy (NEWPOLICY); refused if its name is taken.
     AddPolicy(&'a KernelPolicy),
@@ -61,7 +61,7 @@ impl Request<'_> {
             Self::AllocateSpi { sa, low, high } => {
                 (message::ALLOCSPI, &|w| sa.encode_larval(*low, *high, w))
             }
-            Self::FlushSas => (message::FLUSHSA, &|w| w.u8(ESP)),
+            Self::FlushSas => (message::FLUSHSA, &|w| w.u8(ANY_PROTOCOL)),
             Self::AddPolicy(policy) => (message::NEWPOLICY, &|w| policy.encode(w)),
             Self::PutPolicy(policy) => (message::UPDPOLICY, &|w| policy.encode(w)),
             Self::DeletePolicy(id) => (message::DELPOLICY, &|w| policy::encode_id(id, w)),
@@ -97,6 +97,9 @@ impl Dump {
         Writer::new(buffer).message(kind, flag::REQUEST | flag::DUMP, seq, |_| ())
     }
 }
+
+/// Of FLUSHSA.
+const ANY_PROTOCOL: u8 = 0;
 
 /// Where `nlmsg_flags` stand in a message.
 const FLAGS: core::ops::Range<usize> = 6..8;

@@ -98,6 +98,21 @@ impl KernelSelector {
         }
     }
 
+    /// Where packets come from.
+    pub fn source(self) -> Prefix {
+        self.source
+    }
+
+    /// Where they go to.
+    pub fn destination(self) -> Prefix {
+        self.destination
+    }
+
+    /// What is above IP.
+    pub fn upper(self) -> Upper {
+        self.upper
+    }
+
     /// Whose entry it is.
     pub fn owner(self) -> Owner {
         self.owner
