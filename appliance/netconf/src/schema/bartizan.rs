@@ -1,0 +1,225 @@
+//! `bartizan-ikeless`, our augmenting module.
+
+use bartizan_model::lifecycle::Lifecycle;
+use bartizan_model::policy::{Combiner, Dial, Need, ParameterSet};
+use bartizan_model::report::{Alarm, QkdRefusal, SourceSet, TunnelState};
+
+use crate::limits;
+use crate::namespace::Namespace::Bartizan;
+use crate::schema::{Node, Type};
+use crate::words::{Words, meaning};
+
+const U16: Type = Type::Unsigned(65_535);
+const U32: Type = Type::Unsigned(4_294_967_295);
+const U64: Type = Type::Unsigned(u64::MAX);
+
+/// Who begins a new generation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RekeyMode {
+    Delegated,
+    Controller,
+}
+
+pub(crate) const NEEDS: Words<Need> = &[("required", Need::Required), ("optional", Need::Optional)];
+
+pub(crate) const DIALS: Words<Dial> = &[("lower", Dial::Lower), ("higher", Dial::Higher)];
+
+pub(crate) const COMBINERS: Words<Combiner> = &[("hmac", Combiner::Hmac), ("xor", Combiner::Xor)];
+
+pub(crate) const REKEY_MODES: Words<RekeyMode> = &[
+    ("delegated", RekeyMode::Delegated),
+    ("controller", RekeyMode::Controller),
+];
+
+pub(crate) const PARAMETER_SETS: Words<ParameterSet> = &[
+    ("ml-kem-512", ParameterSet::MlKem512),
+    ("ml-kem-768", ParameterSet::MlKem768),
+    ("ml-kem-1024", ParameterSet::MlKem1024),
+];
+
+pub(crate) const LIFECYCLES: Words<Lifecycle> = &[
+    ("factory", Lifecycle::Factory),
+    ("discovering", Lifecycle::Discovering),
+    ("enrolling", Lifecycle::Enrolling),
+    ("attesting", Lifecycle::Attesting),
+    ("attested", Lifecycle::Attested),
+    ("operational", Lifecycle::Operational),
+    ("quarantined", Lifecycle::Quarantined),
+    ("decommissioned", Lifecycle::Decommissioned),
+];
+
+pub(crate) const STATES: Words<TunnelState> = &[
+    ("blocked", TunnelState::Blocked),
+    ("starting", TunnelState::Starting),
+    ("protected", TunnelState::Protected),
+    ("rekeying", TunnelState::Rekeying),
+];
+
+pub(crate) const SOURCES: Words<SourceSet> = &[
+    (
+        "none",
+        SourceSet {
+            qkd: false,
+            kem: false,
+        },
+    ),
+    (
+        "qkd",
+        SourceSet {
+            qkd: true,
+            kem: false,
+        },
+    ),
+    (
+        "kem",
+        SourceSet {
+            qkd: false,
+            kem: true,
+        },
+    ),
+    (
+        "qkd-and-kem",
+        SourceSet {
+            qkd: true,
+            kem: true,
+        },
+    ),
+];
+
+pub(crate) const ALARMS: Words<Alarm> = &[
+    ("no-lease", Alarm::NoLease),
+    ("peer-no-lease", Alarm::PeerNoLease),
+    ("peer-unreachable", Alarm::PeerUnreachable),
+    ("peer-abandoned", Alarm::PeerAbandoned),
+    ("peer-mismatch", Alarm::PeerMismatch),
+    ("tag-mismatch", Alarm::TagMismatch),
+    ("timed-out", Alarm::TimedOut),
+    ("kernel", Alarm::Kernel),
+    ("locked-memory", Alarm::LockedMemory),
+    ("qkd-unreachable", Alarm::Qkd(QkdRefusal::Unreachable)),
+    ("qkd-timed-out", Alarm::Qkd(QkdRefusal::TimedOut)),
+    ("qkd-bad-request", Alarm::Qkd(QkdRefusal::BadRequest)),
+    ("qkd-unauthorized", Alarm::Qkd(QkdRefusal::Unauthorized)),
+    ("qkd-unavailable", Alarm::Qkd(QkdRefusal::Unavailable)),
+    ("qkd-bad-reply", Alarm::Qkd(QkdRefusal::BadReply)),
+    ("qkd-wrong-key-id", Alarm::Qkd(QkdRefusal::WrongKeyId)),
+    ("qkd-wrong-length", Alarm::Qkd(QkdRefusal::WrongLength)),
+    ("qkd-zero-key", Alarm::Qkd(QkdRefusal::ZeroKey)),
+    ("qkd-repeated-key", Alarm::Qkd(QkdRefusal::RepeatedKey)),
+    ("qkd-busy", Alarm::Qkd(QkdRefusal::Busy)),
+    ("qkd-locked-memory", Alarm::Qkd(QkdRefusal::LockedMemory)),
+];
+
+const fn leaf(name: &'static str, value: Type) -> Node {
+    Node::leaf(Bartizan, name, value)
+}
+
+const fn state(name: &'static str, value: Type) -> Node {
+    leaf(name, value).state()
+}
+
+const fn container(name: &'static str, children: &'static [Node]) -> Node {
+    Node::container(Bartizan, name, children)
+}
+
+const NEED: Node = leaf("need", Type::Word(|text| meaning(NEEDS, text).is_some()));
+const PARAMETER_SET: Type = Type::Word(|text| meaning(PARAMETER_SETS, text).is_some());
+const COMBINER: Type = Type::Word(|text| meaning(COMBINERS, text).is_some());
+const ALARM: Type = Type::Word(|text| meaning(ALARMS, text).is_some());
+
+/// What an `spd-entry` says about its keys.
+pub(crate) const HYBRID_KEYING: Node = container(
+    "hybrid-keying",
+    &[
+        leaf("tunnel-id", U32),
+        leaf("peer-node", Type::Text),
+        leaf("peer-address", Type::Address),
+        leaf("peer-port", U16),
+        leaf("dial", Type::Word(|text| meaning(DIALS, text).is_some())),
+        Node::presence(Bartizan, "qkd", &[NEED, leaf("peer-sae-id", Type::Text)]),
+        Node::presence(
+            Bartizan,
+            "kem",
+            &[NEED, leaf("parameter-set", PARAMETER_SET)],
+        ),
+        leaf("combiner", COMBINER),
+        leaf(
+            "rekey-mode",
+            Type::Word(|text| meaning(REKEY_MODES, text).is_some()),
+        ),
+        container("soft-lifetime", LIFETIME),
+        container("hard-lifetime", LIFETIME),
+    ],
+);
+
+const LIFETIME: &[Node] = &[leaf("time", U64), leaf("bytes", U64), leaf("packets", U64)];
+
+const EPOCH: Node = state("epoch", U64);
+const INBOUND_SPI: Node = state("inbound-spi", U32);
+const OUTBOUND_SPI: Node = state("outbound-spi", U32);
+const SOURCES_LEAF: Node = state(
+    "sources",
+    Type::Word(|text| meaning(SOURCES, text).is_some()),
+);
+const SINCE: Node = state("since", U64);
+
+/// The gateway as its owner sees it.
+pub(crate) static GATEWAY: Node = container(
+    "gateway",
+    &[
+        leaf("lease", Type::Binary(limits::LEASE)),
+        state("lease-nonce", Type::Binary(32)),
+        state("node", Type::Text),
+        state(
+            "lifecycle",
+            Type::Word(|text| meaning(LIFECYCLES, text).is_some()),
+        ),
+        Node::list(
+            Bartizan,
+            "tunnel",
+            &["entry"],
+            &[
+                state("entry", Type::Text),
+                state("tunnel-id", U32),
+                state("peer-node", Type::Text),
+                state("reqid", U32),
+                state("state", Type::Word(|text| meaning(STATES, text).is_some())),
+                Node::presence(
+                    Bartizan,
+                    "current",
+                    &[EPOCH, INBOUND_SPI, OUTBOUND_SPI, SOURCES_LEAF, SINCE],
+                )
+                .state(),
+                state("rekeys", U64),
+                state("alarm", ALARM),
+            ],
+        )
+        .state(),
+    ],
+);
+
+pub(crate) static TUNNEL_ESTABLISHED: Node = container(
+    "tunnel-established",
+    &[
+        state("entry", Type::Text),
+        EPOCH,
+        INBOUND_SPI,
+        OUTBOUND_SPI,
+        SOURCES_LEAF,
+        SINCE,
+        state("parameter-set", PARAMETER_SET),
+        state("combiner", COMBINER),
+    ],
+);
+
+pub(crate) static TUNNEL_ALARM: Node = container(
+    "tunnel-alarm",
+    &[state("entry", Type::Text), state("alarm", ALARM)],
+);
+
+pub(crate) static ENTRY_NOT_PROGRAMMED: Node = container(
+    "entry-not-programmed",
+    &[state("entry", Type::Text), state("errno", Type::Int32)],
+);
+
+pub(crate) static EDIT_PROGRAMMED: Node = container("edit-programmed", &[state("entries", U32)]);
