@@ -15,15 +15,6 @@ use super::netns::{Netns, ip_batch};
 /// A gateway's interfaces.
 pub const LINES: [&str; 4] = ["wan", "lan", "management", "kme"];
 
-const GATEWAY_SETTINGS: [(&str, &str); 6] = [
-    ("ipv4/ip_forward", "1"),
-    ("ipv6/conf/all/forwarding", "1"),
-    ("ipv4/conf/all/rp_filter", "0"),
-    ("ipv4/conf/default/rp_filter", "0"),
-    ("ipv6/conf/default/accept_dad", "0"),
-    ("ipv6/conf/default/mldv2_unsolicited_report_interval", "1"),
-];
-
 /// Which gateway.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Side {
@@ -272,8 +263,8 @@ impl Gateway {
 
     fn configure(&self) {
         let side = self.side;
-        for (name, value) in GATEWAY_SETTINGS {
-            self.gateway.sysctl(name, value);
+        for (name, value) in gateway_settings() {
+            self.gateway.sysctl(&name, value);
         }
         self.gateway.ip(&gateway_lines(side));
         self.configure_hosts();
@@ -356,8 +347,8 @@ pub fn configure_guest(side: Side) {
         names.push(format!("link set dev {name} name {line}"));
     }
     ip_batch(&[], &names);
-    for (name, value) in GATEWAY_SETTINGS {
-        std::fs::write(Path::new("/proc/sys/net").join(name), value)
+    for (name, value) in gateway_settings() {
+        std::fs::write(Path::new("/proc/sys/net").join(&name), value)
             .unwrap_or_else(|cause| panic!("cannot set {name}: {cause}"));
     }
     ip_batch(&[], &gateway_lines(side));
@@ -367,6 +358,28 @@ fn mac(side: Side, line: &str) -> String {
     let card = LINES.iter().position(|&other| other == line);
     let card = card.unwrap_or_else(|| panic!("no line is named {line}"));
     format!("52:54:00:00:{:02x}:{card:02x}", side.number())
+}
+
+/// What a gateway's kernel is told while its links are there, and still down.
+fn gateway_settings() -> Vec<(String, &'static str)> {
+    let mut settings = vec![
+        ("ipv4/ip_forward".to_owned(), "1"),
+        ("ipv6/conf/all/forwarding".to_owned(), "1"),
+        ("ipv4/conf/all/rp_filter".to_owned(), "0"),
+    ];
+    for line in LINES {
+        settings.extend([
+            (format!("ipv4/conf/{line}/rp_filter"), "0"),
+            // What the kernel says of its multicast groups when a link comes up is over before a capture begins: it
+            // does not wait for duplicate address detection, and repeats itself after 1 ms.
+            (format!("ipv6/conf/{line}/accept_dad"), "0"),
+            (
+                format!("ipv6/conf/{line}/mldv2_unsolicited_report_interval"),
+                "1",
+            ),
+        ]);
+    }
+    settings
 }
 
 fn gateway_lines(side: Side) -> Vec<String> {
