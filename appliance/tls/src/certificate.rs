@@ -30,31 +30,37 @@ impl Identity {
     /// [`TlsError::NoCertificate`], [`TlsError::Name`] if the leaf names no node,
     /// [`TlsError::OtherKey`] if the key can tell its public half and it is not the leaf's.
     pub fn new(chain: &[Der], key: Arc<dyn SigningKey>) -> Result<Self, TlsError> {
-        let chain: Vec<_> = chain
-            .iter()
-            .map(|der| CertificateDer::from(der.0.clone()))
-            .collect();
-        if chain.is_empty() {
-            return Err(TlsError::NoCertificate);
-        }
-        let node = peer_node(&chain)?;
-        let certified = CertifiedKey::new(chain, key);
-        match certified.keys_match() {
-            // A key in the TPM tells nothing; a wrong one shows at the first handshake.
-            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(Error::InconsistentKeys(_)) => return Err(TlsError::OtherKey),
-            Err(error) => return Err(TlsError::Config(error)),
-        }
-        Ok(Self {
-            certified: Arc::new(certified),
-            node,
-        })
+        let certified = certified(chain, key)?;
+        let node = peer_node(&certified.cert)?;
+        Ok(Self { certified, node })
     }
 
     /// The node that the leaf names.
     pub fn node(&self) -> &NodeId {
         &self.node
     }
+}
+
+/// Puts a chain and its key together, whatever the leaf names.
+pub(crate) fn certified(
+    chain: &[Der],
+    key: Arc<dyn SigningKey>,
+) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain: Vec<_> = chain
+        .iter()
+        .map(|der| CertificateDer::from(der.0.clone()))
+        .collect();
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // A key in the TPM tells nothing; a wrong one shows at the first handshake.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(Error::InconsistentKeys(_)) => return Err(TlsError::OtherKey),
+        Err(error) => return Err(TlsError::Config(error)),
+    }
+    Ok(Arc::new(certified))
 }
 
 /// Who may have signed the other end's certificate; never empty.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use bartizan_model::config::Groups;
+use bartizan_model::config::{Der, Groups};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::certificate::{Anchors, Identity};
+use crate::certificate::{Anchors, Identity, certified};
 use crate::clock::SystemClock;
 use crate::error::TlsError;
 use crate::verify::{ClientVerifier, Expected, ServerVerifier};
@@ -35,7 +35,24 @@ pub fn client(
     anchors: &Anchors,
     groups: Groups,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    client_expecting(Expected::Asked, identity, anchors, groups)
+    client_expecting(Expected::Asked, &identity.certified, anchors, groups)
+}
+
+/// The client's side of a KME's link.
+///
+/// Its operator names both ends there: our certificate may name anything, and the KME's may have
+/// other names beside the asked [`server_name`](crate::server_name).
+///
+/// # Errors
+///
+/// [`TlsError::NoCertificate`], [`TlsError::OtherKey`], [`TlsError::Config`] if rustls refuses it.
+pub fn kme_client(
+    chain: &[Der],
+    key: Arc<dyn SigningKey>,
+    anchors: &Anchors,
+    groups: Groups,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    client_expecting(Expected::Kme, &certified(chain, key)?, anchors, groups)
 }
 
 /// The client's side of call home (RFC 8071, 3.2): whichever node of the anchors answers.
@@ -51,7 +68,7 @@ pub fn call_home_client(
 ) -> Result<Arc<ClientConfig>, TlsError> {
     client_expecting(
         Expected::AnyOfTheAnchors,
-        identity,
+        &identity.certified,
         anchors,
         Groups::HybridOnly,
     )
@@ -80,7 +97,7 @@ pub fn server(identity: &Identity, anchors: &Anchors) -> Result<Arc<ServerConfig
 
 fn client_expecting(
     expected: Expected,
-    identity: &Identity,
+    certified: &Arc<CertifiedKey>,
     anchors: &Anchors,
     groups: Groups,
 ) -> Result<Arc<ClientConfig>, TlsError> {
@@ -91,9 +108,7 @@ fn client_expecting(
         .map_err(TlsError::Config)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
-            &identity.certified,
-        ))));
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))));
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::parties::{Ca, Certified, LIMIT, Valid, tcp};
+use crate::parties::{Ca, Certified, LIMIT, Tpm, Valid, tcp};
 use aws_lc_rs::digest::{SHA256, digest};
 use bartizan_model::config::Groups;
 use bartizan_model::ids::NodeId;
 use bartizan_tls::{
     Anchors, Established, Identity, TlsError, accept, call_home_client, client, connect,
-    connect_home, server,
+    connect_home, kme_client, server, server_name,
 };
 use rcgen::PublicKeyData as _;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group, sign::any_supported_type};
@@ -164,6 +164,36 @@ async fn a_kme_that_knows_the_hybrid_group_gets_it() {
     let near_config = client(&near_id, &ca.anchors(), Groups::ClassicalAllowed).unwrap();
     let (near, _far) = pair(near_config, far_config).await;
     assert_eq!(group(&near.unwrap()), NamedGroup::X25519MLKEM768);
+}
+
+/// A KME's operator is not bound to our way of naming.
+#[tokio::test]
+async fn a_kme_is_taken_by_one_of_its_names() {
+    let (ca, foreign) = (Ca::new(), Ca::new());
+    let ours = ca.issue(&["127.0.0.1"]);
+    for (kme, taken) in [
+        (ca.issue(&["gw-b"]), true),
+        (ca.issue(&["KME.example", "gw-b", "127.0.0.1"]), true),
+        (ca.issue(&["gw-c", "127.0.0.1"]), false),
+        (ca.issue_valid(&["gw-b"], Valid::InThePast), false),
+        (foreign.issue(&["gw-b"]), false),
+    ] {
+        let (key, tpm) = Tpm::with(&ours.key);
+        let near_config = kme_client(
+            &ours.chain,
+            Arc::new(key),
+            &ca.anchors(),
+            Groups::HybridOnly,
+        )
+        .unwrap();
+        let far_config = stock_server(&ca, &kme, &[kx_group::X25519MLKEM768]);
+        let (near, far) = tcp().await;
+        let near = tokio_rustls::TlsConnector::from(near_config)
+            .connect(server_name(&node("gw-b")).unwrap(), near);
+        let (near, _far) = tokio::join!(near, accept(far, far_config, LIMIT));
+        assert_eq!(near.is_ok(), taken, "{:?}", near.err());
+        assert_eq!(tpm.signatures(), usize::from(taken));
+    }
 }
 
 #[tokio::test]
