@@ -557,7 +557,7 @@ pub struct Standing {
     pub stage: Stage,
     /// The SPI of the sender's inbound SA, if that stands.
     pub inbound: Option<Spi>,
-    /// The SPI of the sender's outbound SA, if that stands or is on its way into the kernel.
+    /// The SPI of the sender's outbound SA, if that may stand.
     pub outbound: Option<Spi>,
     /// How many seconds the inbound SA stands at least, from when this was sent.
     pub seconds: u64,
@@ -566,9 +566,10 @@ pub struct Standing {
 /// How far a generation came, as the peer must know it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Stage {
-    /// The inbound SA stands, and the sender holds the key: it may yet send.
+    /// The inbound SA stands, and the sender may yet send: it holds the key, or its outbound SA is
+    /// on its way into the kernel or out again.
     InboundStands,
-    /// The outbound SA stands or is on its way: the sender sends.
+    /// The sender sends.
     Switched,
     /// The sender does not send under it, nor will it; the inbound SA takes what comes.
     Draining,
