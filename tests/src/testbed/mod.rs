@@ -8,6 +8,7 @@ pub mod frame;
 pub mod guest;
 pub mod netns;
 pub mod process;
+pub mod site;
 pub mod swtpm;
 pub mod topology;
 mod vm;

@@ -1,0 +1,251 @@
+//! Everything that two gateways, their controller and their KMEs are configured with.
+//!
+//! ```text
+//! DIR/pki/        certificates, TPM states; see `crate::pki`
+//! DIR/signer/     the keys of the signer of unattested leases
+//! DIR/gw-a.example/appliance.toml and what it names
+//! DIR/controller.toml
+//! ```
+
+use core::fmt::Write as _;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bartizan_dev_lease::Signer;
+
+use super::{
+    boot::Kernel,
+    topology::{Family, Side, controller},
+};
+use crate::pki::Pki;
+
+/// The controller's name.
+pub const CONTROLLER: &str = "controller.example";
+
+/// Where gateways call home to.
+pub const CALL_HOME: u16 = 4335;
+
+/// Where KMEs listen.
+pub const KME_PORT: u16 = 8443;
+
+/// Where peer roles listen.
+pub const PEER_PORT: u16 = 9061;
+
+/// How a site differs from the usual.
+#[derive(Clone, Copy, Debug)]
+pub struct Choices {
+    /// What the gateways run on: it decides what a lock-down can achieve.
+    pub kernel: Kernel,
+    /// Which family the controller, the KMEs and the peers are reached by.
+    pub family: Family,
+    /// How long a lease lives.
+    pub lease: Duration,
+    /// How often it is renewed.
+    pub cadence: Duration,
+}
+
+/// Two gateways as an owner set them up.
+#[derive(Debug)]
+pub struct Site {
+    folder: PathBuf,
+    pki: Pki,
+}
+
+impl Side {
+    /// The gateway's node id; A's is the lower.
+    pub fn node(self) -> &'static str {
+        match self {
+            Self::A => "gw-a.example",
+            Self::B => "gw-b.example",
+        }
+    }
+
+    /// Its name at its KME.
+    pub fn sae(self) -> &'static str {
+        match self {
+            Self::A => "sae-a",
+            Self::B => "sae-b",
+        }
+    }
+
+    /// Its KME's name.
+    pub fn kme_name(self) -> &'static str {
+        match self {
+            Self::A => "kme-a.example",
+            Self::B => "kme-b.example",
+        }
+    }
+}
+
+impl Choices {
+    /// Leases of five minutes, renewed each minute, everything over IPv4.
+    pub fn usual(kernel: Kernel) -> Self {
+        Self {
+            kernel,
+            family: Family::V4,
+            lease: Duration::from_mins(5),
+            cadence: Duration::from_mins(1),
+        }
+    }
+}
+
+impl Site {
+    /// Writes a site into `folder`: keys, certificates, a TPM for each gateway, configurations.
+    ///
+    /// # Panics
+    /// If it cannot be written, or swtpm does not do its part.
+    pub fn create(folder: &Path, choices: &Choices) -> Self {
+        let pki = Pki::create(&folder.join("pki"));
+        let signer = Signer::generate().expect("make the signer's keys");
+        let signer_folder = folder.join("signer");
+        fs::create_dir_all(&signer_folder).expect("make the signer's folder");
+        signer.save(&signer_folder).expect("keep the signer's keys");
+        let verifier = signer.public_keys();
+
+        pki.controller(CONTROLLER);
+        let site = Self {
+            folder: folder.to_owned(),
+            pki,
+        };
+        for side in Side::BOTH {
+            site.pki.kme(side.kme_name());
+            let credentials = site.pki.gateway(side.node(), side.sae());
+            let gateway = site.gateway(side);
+            fs::create_dir_all(&gateway).expect("make a gateway's folder");
+            for file in ["ldevid.pem", "sae.pem", "owner-ca.pem", "kme-ca.pem"] {
+                fs::copy(credentials.join(file), gateway.join(file)).expect("copy a certificate");
+            }
+            fs::write(gateway.join("es384.pub"), &verifier.es384).expect("write a key");
+            fs::write(gateway.join("ml-dsa-65.pub"), &verifier.ml_dsa_65).expect("write a key");
+            fs::write(gateway.join("appliance.toml"), appliance(side, choices))
+                .expect("write a gateway's configuration");
+        }
+        fs::write(site.controller_config(), controller_config(folder, choices))
+            .expect("write the controller's configuration");
+        site
+    }
+
+    /// The folder of a gateway's configuration, all that its supervisor reads.
+    pub fn gateway(&self, side: Side) -> PathBuf {
+        self.folder.join(side.node())
+    }
+
+    /// The state of a gateway's TPM.
+    pub fn tpm(&self, side: Side) -> PathBuf {
+        self.folder.join("pki").join(side.node()).join("tpm")
+    }
+
+    /// The controller's configuration.
+    pub fn controller_config(&self) -> PathBuf {
+        self.folder.join("controller.toml")
+    }
+
+    /// The socket that `status` and `apply` use.
+    pub fn controller_socket(&self) -> PathBuf {
+        self.folder.join("controller.sock")
+    }
+
+    /// The folder of a KME's certificate and key.
+    pub fn kme(&self, side: Side) -> PathBuf {
+        self.folder.join("pki").join(side.kme_name())
+    }
+
+    /// Who certified all of them; for a test that needs one more certificate.
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+}
+
+fn appliance(side: Side, choices: &Choices) -> String {
+    let family = choices.family;
+    let controller = core::net::SocketAddr::new(controller(family), CALL_HOME);
+    let kme = core::net::SocketAddr::new(side.kme(family), KME_PORT);
+    let mut addresses = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        addresses.extend([
+            side.wan(family),
+            side.management(family),
+            side.kme_client(family),
+        ]);
+    }
+    let addresses: Vec<String> = addresses.iter().map(|one| format!("\"{one}\"")).collect();
+    let (landlock, memory) = match choices.kernel {
+        // Landlock needs a hook that UML's kernel has not, memfd_secret a direct map that it has not.
+        Kernel::Uml => (0, "mlock"),
+        // Debian's 6.1: the second version of Landlock.
+        Kernel::Vm => (2, "memfd-secret"),
+    };
+    let mut text = String::new();
+    write!(
+        text,
+        r#"[node]
+id = "{node}"
+addresses = [{addresses}]
+ldevid = "ldevid.pem"
+
+[controller]
+address = "{controller}"
+name = "{CONTROLLER}"
+anchors = "owner-ca.pem"
+
+[verifier]
+es384 = "es384.pub"
+ml-dsa-65 = "ml-dsa-65.pub"
+
+[peer]
+port = {PEER_PORT}
+anchors = "owner-ca.pem"
+
+[[kme]]
+interface = "014"
+address = "{kme}"
+name = "{kme_name}"
+anchors = "kme-ca.pem"
+sae = "{sae}"
+chain = "sae.pem"
+groups = "hybrid-only"
+
+[lease]
+unattested = "accept"
+
+[required]
+landlock = {landlock}
+seccomp = true
+memory = "{memory}"
+"#,
+        node = side.node(),
+        addresses = addresses.join(", "),
+        kme_name = side.kme_name(),
+        sae = side.sae(),
+    )
+    .expect("write to memory");
+    text
+}
+
+fn controller_config(folder: &Path, choices: &Choices) -> String {
+    let folder = folder.display();
+    let listen = core::net::SocketAddr::new(controller(choices.family), CALL_HOME);
+    let nodes = Side::BOTH.map(|side| format!("\"{}\"", side.node()));
+    format!(
+        r#"listen = "{listen}"
+socket = "{folder}/controller.sock"
+state = "{folder}/controller.state"
+certificate = "{folder}/pki/{CONTROLLER}/certificate.pem"
+key = "{folder}/pki/{CONTROLLER}/key.pem"
+owner-ca = "{folder}/pki/owner-ca.pem"
+nodes = [{nodes}]
+poll-seconds = 1
+
+[lease]
+cadence-seconds = {cadence}
+seconds = {lease}
+signer = "{folder}/signer"
+"#,
+        nodes = nodes.join(", "),
+        cadence = choices.cadence.as_secs(),
+        lease = choices.lease.as_secs(),
+    )
+}
