@@ -10,10 +10,10 @@ use bartizan_model::message::{
     Edge, EngineToXfrm, Role, RoleToSupervisor, SupervisorToRole, XfrmToEngine,
 };
 use bartizan_process::{
-    Channel, Exit, Fault, Started, SupervisorChannel, Vocabulary, boot_time, run,
+    Channel, Exit, Fault, Started, SupervisorChannel, Vocabulary, Watchdog, boot_time, run,
 };
 use bartizan_secret::ZeroOnFree;
-use bartizan_xfrm::{BATCH_MAX, ClockWatch, Counts, Events, Heard, Kernel, Programmer, XfrmError};
+use bartizan_xfrm::{BATCH_MAX, Counts, Programmer, XfrmError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -24,41 +24,20 @@ fn main() -> ExitCode {
     run(Role::Xfrm, prepare, work)
 }
 
-/// What is opened, and blocked, before the first message.
-struct Prepared {
-    programmer: Programmer,
-    events: Events,
-    clock: ClockWatch,
+fn prepare() -> Result<Programmer, Fault> {
+    Programmer::block_all().map_err(fault)
 }
 
-fn prepare() -> Result<Prepared, Fault> {
-    let programmer = Kernel::open().and_then(Programmer::block_all);
-    Ok(Prepared {
-        programmer: programmer.map_err(fault)?,
-        events: Events::open().map_err(fault)?,
-        clock: ClockWatch::begin().map_err(fault)?,
-    })
-}
-
-fn work(mut started: Started<Prepared>) -> Result<(), Fault> {
+fn work(mut started: Started<Programmer>) -> Result<(), Fault> {
     let RoleConfig::Xfrm(config) = &started.config else {
         return Err(Fault::new(Exit::Protocol, "the start is of another role"));
     };
     let mut engine = started.ends.take(Edge::EngineXfrm)?;
-    let Prepared {
-        mut programmer,
-        mut events,
-        mut clock,
-    } = started.prepared;
+    let mut programmer = started.prepared;
     programmer.begin(config).map_err(fault)?;
     let mut told = Counts::default();
     loop {
-        // The clock comes first: what follows reckons with it.
-        if clock.stepped().map_err(fault)? {
-            programmer.clock_was_set();
-        }
-        report_events(&mut programmer, &mut events, &mut engine)?;
-        for report in programmer.end_overdue() {
+        for report in programmer.attend().map_err(fault)? {
             engine.send(&report)?;
         }
         carry_out(&mut programmer, &mut engine)?;
@@ -67,51 +46,40 @@ fn work(mut started: Started<Prepared>) -> Result<(), Fault> {
         tell_counts(&mut told, programmer.counts(), &mut started.supervisor)?;
         started.supervisor.flush()?;
         started.watchdog.feed(boot_time());
+        rest(&programmer, &engine, &started.supervisor, &started.watchdog)?;
+    }
+}
 
-        let rest = programmer.next_end().map(|end| end.since(boot_time()));
-        let rest = rest.unwrap_or(Duration::MAX);
-        let rest = Timespec::try_from(rest.min(started.watchdog.interval()))
-            .map_err(|_| Fault::new(Exit::Software, "the watchdog's interval is too long"))?;
-        let from_engine = if engine.has_room() {
-            PollFlags::IN
-        } else {
-            PollFlags::empty()
-        };
-        let mut waited_for = [
-            PollFd::from_borrowed_fd(clock.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(engine.as_fd(), from_engine | to(&engine)),
-            PollFd::from_borrowed_fd(
-                started.supervisor.as_fd(),
-                PollFlags::IN | to(&started.supervisor),
-            ),
-        ];
-        match poll(&mut waited_for, Some(&rest)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Fault::os("poll", errno)),
-        }
+/// Waits until something has happened, or is due.
+fn rest(
+    programmer: &Programmer,
+    engine: &EngineChannel,
+    supervisor: &SupervisorChannel,
+    watchdog: &Watchdog,
+) -> Result<(), Fault> {
+    let due = programmer.deadline().map(|due| due.since(boot_time()));
+    let longest = watchdog.interval().min(due.unwrap_or(Duration::MAX));
+    let longest = Timespec::try_from(longest)
+        .map_err(|_| Fault::new(Exit::Software, "the watchdog's interval is too long"))?;
+    let [clock, events] = programmer.descriptors();
+    let from_engine = if engine.has_room() {
+        PollFlags::IN
+    } else {
+        PollFlags::empty()
+    };
+    let mut waited_for = [
+        PollFd::from_borrowed_fd(clock, PollFlags::IN),
+        PollFd::from_borrowed_fd(events, PollFlags::IN),
+        PollFd::from_borrowed_fd(engine.as_fd(), from_engine | to(engine)),
+        PollFd::from_borrowed_fd(supervisor.as_fd(), PollFlags::IN | to(supervisor)),
+    ];
+    match poll(&mut waited_for, Some(&longest)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(Fault::os("poll", errno)),
     }
 }
 
 type EngineChannel = Channel<EngineToXfrm, XfrmToEngine>;
-
-fn report_events(
-    programmer: &mut Programmer,
-    events: &mut Events,
-    engine: &mut EngineChannel,
-) -> Result<(), Fault> {
-    let mut reports = Vec::new();
-    let heard = events
-        .hear(|event| reports.extend(programmer.note_event(event)))
-        .map_err(fault)?;
-    if heard == Heard::NotAll {
-        reports.extend(programmer.catch_up().map_err(fault)?);
-    }
-    for report in reports {
-        engine.send(&report)?;
-    }
-    Ok(())
-}
 
 /// Carries out the orders that wait, as many as one batch holds.
 fn carry_out(programmer: &mut Programmer, engine: &mut EngineChannel) -> Result<(), Fault> {

@@ -9,7 +9,8 @@ use bartizan_process::Received;
 use bartizan_process::journal::{self, Level};
 use rustix::io::Errno;
 
-use crate::clock::Moment;
+use crate::clock::{ClockWatch, Moment};
+use crate::events::Events;
 use crate::kernel::{Kernel, Outcome, XfrmError};
 use crate::plan::{Plan, Step, refusal, refused_with, worst};
 use crate::policy::{KernelPolicy, PolicyId, PolicyShown};
@@ -27,6 +28,8 @@ const LIST_PART: usize = 32;
 #[derive(Debug)]
 pub struct Programmer {
     pub(crate) kernel: Kernel,
+    pub(crate) events: Events,
+    pub(crate) clock: ClockWatch,
     /// The SAs that stand.
     pub(crate) sas: SaTable,
     /// The policies of the entries that orders of this start have installed.
@@ -72,9 +75,11 @@ impl Programmer {
     /// # Errors
     ///
     /// [`XfrmError`] if the kernel does not take all of them.
-    pub fn block_all(kernel: Kernel) -> Result<Self, XfrmError> {
+    pub fn block_all() -> Result<Self, XfrmError> {
         let mut programmer = Self {
-            kernel,
+            kernel: Kernel::open()?,
+            events: Events::open()?,
+            clock: ClockWatch::begin()?,
             sas: SaTable::default(),
             entries: BTreeSet::new(),
             built_in: BTreeSet::new(),
@@ -139,8 +144,9 @@ impl Programmer {
 
     /// What is counted.
     pub fn counts(&self) -> Counts {
+        let unintelligible = self.events.unintelligible();
         Counts {
-            unintelligible: self.kernel.unintelligible(),
+            unintelligible: unintelligible.saturating_add(self.kernel.unintelligible()),
             ..self.counts
         }
     }

@@ -9,7 +9,6 @@ use core::time::Duration;
 use bartizan_model::ids::OrderId;
 use bartizan_model::message::{SaId, SaInstall, XfrmToEngine};
 use bartizan_model::policy::Suite;
-use bartizan_model::time::BootTime;
 use bartizan_process::journal::{self, Level};
 use rustix::io::Errno;
 
@@ -62,7 +61,7 @@ impl Programmer {
     }
 
     /// Reckons the limits of every SA anew, after the clock was set.
-    pub fn clock_was_set(&mut self) {
+    pub(crate) fn clock_was_set(&mut self) {
         self.counts.clock_steps = self.counts.clock_steps.saturating_add(1);
         let lasting = self.sas.lasting(Moment::now().boot);
         let mut left = 0_usize;
@@ -78,13 +77,8 @@ impl Programmer {
         );
     }
 
-    /// When [`Programmer::end_overdue`] is due next.
-    pub fn next_end(&self) -> Option<BootTime> {
-        self.sas.next_end()
-    }
-
     /// Takes out the SAs whose end has come, and reports those that no longer stand.
-    pub fn end_overdue(&mut self) -> Vec<XfrmToEngine> {
+    pub(crate) fn end_overdue(&mut self) -> Vec<XfrmToEngine> {
         let now = Moment::now().boot;
         let ended = self.sas.ended(now);
         let mut batch = self.kernel.batch();
