@@ -1,4 +1,59 @@
-//! Placeholder.
+//! The supervisor: takes the roles in, hands out their ends, and ends when one of them does.
+//!
+//! `bartizan FILE`, with the sockets `switchboard` and `status` from the service manager.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::convert::Infallible;
+use std::path::Path;
+use std::process::ExitCode;
+
+use bartizan::config::Config;
+use bartizan::credentials::Credentials;
+use bartizan::supervisor::{Supervisor, missing};
+use bartizan::users::Users;
+use bartizan_process::journal::{self, Level};
+use bartizan_process::{Exit, Fault, Notifier, Watchdog, lock_down_supervisor};
+
+mod inherited;
+mod reception;
+
+use inherited::Inherited;
+use reception::Reception;
+
+fn main() -> ExitCode {
+    let Err(fault) = serve();
+    journal::log(Level::Error, format_args!("{fault}"));
+    fault.exit().into()
+}
+
+fn serve() -> Result<Infallible, Fault> {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(file), None) = (arguments.next(), arguments.next()) else {
+        return Err(Fault::new(Exit::Usage, "usage: bartizan FILE"));
+    };
+    if rustix::process::geteuid().is_root() {
+        return Err(Fault::new(
+            Exit::NoPerm,
+            "the supervisor does not run as root",
+        ));
+    }
+    let wrong = |error| Fault::because(Exit::Config, "configuration", error);
+    let config = Config::read(Path::new(&file)).map_err(wrong)?;
+    let credentials = Credentials::read(&config)
+        .map_err(|error| Fault::because(Exit::Config, "configuration", error))?;
+    let passwd = std::fs::read_to_string("/etc/passwd")
+        .map_err(|error| Fault::because(Exit::OsErr, "cannot read /etc/passwd", error))?;
+    let users = Users::from_passwd(&passwd)?;
+    let inherited = Inherited::take()?;
+    let notifier = Notifier::from_env()
+        .map_err(|error| Fault::because(Exit::OsErr, "cannot reach the service manager", error))?;
+    let watchdog = Watchdog::from_env(notifier);
+
+    let achieved = lock_down_supervisor()?;
+    if let Some(missing) = missing(&config.required, false, &achieved) {
+        let what = format!("the supervisor is not locked down as required: {missing}");
+        return Err(Fault::new(Exit::NoPerm, what));
+    }
+    let supervisor = Supervisor::owned(config.node.clone(), config.required);
+    Reception::new(config, credentials, users, inherited, watchdog, supervisor).serve()
+}

@@ -243,8 +243,8 @@ pub(crate) const PERMITTED: &[Call] = &[
     // Only what has a socket already: netlink, the switchboard, the status socket.
     call(
         libc::SYS_sendto,
-        Who::NET.and(Who::XFRM),
-        "TCP out; netlink orders",
+        Who::NET.and(Who::XFRM).and(Who::SUPERVISOR),
+        "TCP out; netlink orders; the status",
     ),
     call(
         libc::SYS_recvfrom,

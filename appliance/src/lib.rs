@@ -1,0 +1,16 @@
+//! The supervisor of the appliance, and what it shares with its status tool.
+//!
+//! It starts no process and holds no key. It takes in the roles that the service manager started,
+//! hands each the channel ends that [`roles`] grants it in the present state, and ends as soon as
+//! one of them does.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod credentials;
+pub mod roles;
+pub mod running;
+pub mod status;
+pub mod supervisor;
+pub mod switchboard;
+pub mod table;
+pub mod users;

@@ -1,0 +1,246 @@
+//! The supervisor's loop: connections in, ends out.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+
+use bartizan::config::Config;
+use bartizan::credentials::Credentials;
+use bartizan::roles::EDGES;
+use bartizan::status::Readers;
+use bartizan::supervisor::{Act, Supervisor};
+use bartizan::switchboard::{RoleChannel, accept, take};
+use bartizan::users::Users;
+use bartizan::{running, switchboard};
+use bartizan_model::lifecycle::Lifecycle;
+use bartizan_model::message::{Edge, Role, SupervisorToRole};
+use bartizan_process::journal::{self, Level};
+use bartizan_process::{ChannelError, Exit, Fault, Watchdog, boot_time, socket_pair};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::inherited::Inherited;
+
+/// The most messages of one role before the next is heard.
+const TURN: usize = 64;
+
+/// Everything that the loop holds.
+pub(crate) struct Reception {
+    config: Config,
+    credentials: Credentials,
+    users: Users,
+    switchboard: OwnedFd,
+    status: OwnedFd,
+    running: Option<OwnedFd>,
+    watchdog: Watchdog,
+    supervisor: Supervisor,
+    roles: BTreeMap<Role, RoleChannel>,
+    readers: Readers,
+}
+
+impl Reception {
+    pub(crate) fn new(
+        config: Config,
+        credentials: Credentials,
+        users: Users,
+        inherited: Inherited,
+        watchdog: Watchdog,
+        supervisor: Supervisor,
+    ) -> Self {
+        Self {
+            config,
+            credentials,
+            users,
+            switchboard: inherited.switchboard,
+            status: inherited.status,
+            running: inherited.running,
+            watchdog,
+            supervisor,
+            roles: BTreeMap::new(),
+            readers: Readers::default(),
+        }
+    }
+
+    /// Serves until something ends it.
+    pub(crate) fn serve(mut self) -> Result<Infallible, Fault> {
+        self.watchdog
+            .notifier()
+            .ready(&words(self.supervisor.state()))
+            .map_err(|errno| Fault::os("cannot notify the service manager", errno))?;
+        loop {
+            self.watchdog.feed(boot_time());
+            self.rest()?;
+            self.take_in()?;
+            for role in self.roles.keys().copied().collect::<Vec<_>>() {
+                self.hear(role)?;
+            }
+            self.show()?;
+        }
+    }
+
+    /// Waits for anything, or for the watchdog's time.
+    fn rest(&self) -> Result<(), Fault> {
+        let mut fds = vec![PollFd::new(&self.switchboard, PollFlags::IN)];
+        if self.readers.has_room() {
+            fds.push(PollFd::new(&self.status, PollFlags::IN));
+        }
+        for channel in self.roles.values() {
+            let out = if channel.wants_write() {
+                PollFlags::OUT
+            } else {
+                PollFlags::empty()
+            };
+            fds.push(PollFd::new(channel, PollFlags::IN | out));
+        }
+        fds.extend(
+            self.readers
+                .waiting()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)),
+        );
+        let longest = Timespec::try_from(self.watchdog.interval())
+            .map_err(|_| Fault::new(Exit::Software, "the watchdog's interval is too long"))?;
+        match poll(&mut fds, Some(&longest)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(Fault::os("poll", errno)),
+        }
+    }
+
+    /// Takes in who has connected.
+    fn take_in(&mut self) -> Result<(), Fault> {
+        loop {
+            match take(self.switchboard.as_fd(), &self.users) {
+                Ok(None) => return Ok(()),
+                Ok(Some((role, channel))) if self.supervisor.joins(role) => {
+                    self.roles.insert(role, channel);
+                }
+                Ok(Some((role, _second))) => self.refuse(&switchboard::Refused::Second(role)),
+                Err(switchboard::Refused::Socket(errno)) => {
+                    return Err(Fault::os("cannot take a connection", errno));
+                }
+                Err(refused) => self.refuse(&refused),
+            }
+        }
+    }
+
+    fn refuse(&mut self, refused: &switchboard::Refused) {
+        self.supervisor.count("connections-refused");
+        journal::log(Level::Warn, format_args!("refused: {refused}"));
+    }
+
+    /// Hears what a role has said, and sends what waits for it.
+    fn hear(&mut self, role: Role) -> Result<(), Fault> {
+        for _ in 0..TURN {
+            let Some(channel) = self.roles.get_mut(&role) else {
+                return Ok(());
+            };
+            let received = match channel.flush().and_then(|()| channel.recv()) {
+                Ok(Some(received)) => received,
+                Ok(None) => return Ok(()),
+                Err(ChannelError::Closed) => {
+                    self.roles.remove(&role);
+                    return self.supervisor.leaves(role);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let before = self.supervisor.state();
+            let acts = self.supervisor.hears(boot_time(), role, received.message)?;
+            let mut passed = received.fd;
+            for act in acts {
+                self.act(act, &mut passed)?;
+            }
+            self.tell_of(before)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, act: Act, passed: &mut Option<OwnedFd>) -> Result<(), Fault> {
+        match act {
+            Act::Grant(edge) => self.grant(edge),
+            Act::Start(role) => self.start(role),
+            Act::Tell(role, state) => {
+                self.channel(role)?
+                    .send(&SupervisorToRole::Lifecycle(state))?;
+                Ok(())
+            }
+            Act::StoreRunning => self.store(passed.take()),
+        }
+    }
+
+    fn grant(&mut self, edge: Edge) -> Result<(), Fault> {
+        let row = EDGES.iter().find(|row| row.edge == edge);
+        let row = row.ok_or_else(|| Fault::new(Exit::Software, "an edge without a row"))?;
+        let (near, far) = socket_pair().map_err(|errno| Fault::os("socketpair", errno))?;
+        for (role, end) in row.between.into_iter().zip([near, far]) {
+            self.channel(role)?
+                .send_fd(&SupervisorToRole::End(edge), end)?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, role: Role) -> Result<(), Fault> {
+        let running = if role == Role::Control {
+            self.running.take()
+        } else {
+            None
+        };
+        let config = self
+            .credentials
+            .role_config(&self.config, role, running.is_some());
+        let start = SupervisorToRole::Start(config);
+        let channel = self.channel(role)?;
+        match running {
+            Some(running) => channel.send_fd(&start, running)?,
+            None => channel.send(&start)?,
+        }
+        Ok(())
+    }
+
+    /// Gives the copy of `running` to the service manager, over a restart of everything.
+    fn store(&self, copy: Option<OwnedFd>) -> Result<(), Fault> {
+        let copy = copy.ok_or_else(|| Fault::new(Exit::Software, "no copy came along"))?;
+        running::check(&copy).map_err(|error| Fault::because(Exit::Protocol, "control", error))?;
+        self.watchdog
+            .notifier()
+            .store(running::NAME, copy.as_fd())
+            .map_err(|errno| Fault::os("cannot store the copy of running", errno))
+    }
+
+    fn channel(&mut self, role: Role) -> Result<&mut RoleChannel, Fault> {
+        let gone = || Fault::new(Exit::Unavailable, format!("{role:?} is gone"));
+        self.roles.get_mut(&role).ok_or_else(gone)
+    }
+
+    /// Says in the journal and to the service manager that the state has changed.
+    fn tell_of(&self, before: Lifecycle) -> Result<(), Fault> {
+        let state = self.supervisor.state();
+        if state == before {
+            return Ok(());
+        }
+        journal::log(Level::Info, format_args!("{before:?} -> {state:?}"));
+        self.watchdog
+            .notifier()
+            .status(&words(state))
+            .map_err(|errno| Fault::os("cannot notify the service manager", errno))
+    }
+
+    /// Shows the status to who has asked.
+    fn show(&mut self) -> Result<(), Fault> {
+        let now = boot_time();
+        while self.readers.has_room() {
+            let Some(reader) = accept(self.status.as_fd())
+                .map_err(|errno| Fault::os("cannot take a connection", errno))?
+            else {
+                break;
+            };
+            let text = serde_json::to_vec(&self.supervisor.snapshot(now))
+                .map_err(|error| Fault::because(Exit::Software, "the snapshot", error))?;
+            self.readers.tell(now, reader, text);
+        }
+        self.readers.go_on(now);
+        Ok(())
+    }
+}
+
+fn words(state: Lifecycle) -> String {
+    format!("{state:?}")
+}

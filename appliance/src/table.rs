@@ -1,0 +1,231 @@
+//! The status as a person reads it.
+
+use core::fmt::{self, Write};
+use core::time::Duration;
+
+use bartizan_model::message::{Achieved, Memory, Role};
+use bartizan_model::report::{Alarm, Snapshot, SourceSet, TunnelReport};
+use bartizan_model::time::BootTime;
+
+/// Writes a snapshot as tables.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
+    let lease = snapshot
+        .lease
+        .map_or("none".to_owned(), |rest| format!("live for {}", span(rest)));
+    writeln!(out, "node   {}", snapshot.node)?;
+    writeln!(out, "state  {:?}", snapshot.lifecycle)?;
+    writeln!(out, "lease  {lease}")?;
+
+    let tunnels = snapshot
+        .tunnels
+        .iter()
+        .map(|tunnel| tunnel_row(tunnel, snapshot.at))
+        .collect();
+    columns(
+        out,
+        &[
+            "TUNNEL", "PEER", "STATE", "EPOCH", "SOURCES", "SINCE", "REKEYS", "ALARM", "ENTRY",
+        ],
+        tunnels,
+    )?;
+    let roles = snapshot
+        .achieved
+        .iter()
+        .map(|(role, achieved)| role_row(*role, *achieved));
+    columns(
+        out,
+        &[
+            "ROLE",
+            "LANDLOCK",
+            "SECCOMP",
+            "NO NEW PRIVS",
+            "UNDUMPABLE",
+            "CAPABILITIES",
+            "MEMORY",
+        ],
+        roles.collect(),
+    )?;
+    let counters = snapshot.counters.iter();
+    columns(
+        out,
+        &["COUNTER", "TOTAL"],
+        counters
+            .map(|(name, total)| vec![name.clone(), total.to_string()])
+            .collect(),
+    )
+}
+
+fn tunnel_row(tunnel: &TunnelReport, now: BootTime) -> Vec<String> {
+    let current = tunnel.current.as_ref();
+    vec![
+        tunnel.tunnel.to_string(),
+        tunnel.peer.to_string(),
+        format!("{:?}", tunnel.state),
+        current.map_or(none(), |pair| pair.epoch.to_string()),
+        current.map_or(none(), |pair| {
+            pair.sources.map_or("re-adopted".to_owned(), sources)
+        }),
+        current.map_or(none(), |pair| span(now.since(pair.since))),
+        tunnel.rekeys.to_string(),
+        tunnel.alarm.map_or(none(), alarm),
+        tunnel.entry.to_string(),
+    ]
+}
+
+fn role_row(role: Role, achieved: Achieved) -> Vec<String> {
+    let yes = |holds| if holds { "yes" } else { "NO" }.to_owned();
+    let memory = match achieved.memory {
+        Memory::Secret => "memfd_secret",
+        Memory::Locked => "mlock",
+        Memory::NoSecrets => "no secrets",
+    };
+    vec![
+        format!("{role:?}").to_lowercase(),
+        achieved.landlock.to_string(),
+        yes(achieved.seccomp),
+        yes(achieved.no_new_privs),
+        yes(achieved.undumpable),
+        yes(achieved.capabilities),
+        memory.to_owned(),
+    ]
+}
+
+fn sources(set: SourceSet) -> String {
+    match (set.qkd, set.kem) {
+        (true, true) => "QKD+KEM",
+        (true, false) => "QKD",
+        (false, true) => "KEM",
+        (false, false) => "none",
+    }
+    .to_owned()
+}
+
+fn alarm(alarm: Alarm) -> String {
+    if let Alarm::Qkd(refusal) = alarm {
+        format!("QKD: {refusal:?}")
+    } else {
+        format!("{alarm:?}")
+    }
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+/// A duration in its two largest units.
+fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// Writes rows under a head, each column as wide as its widest cell; nothing where there is no row.
+fn columns(out: &mut impl Write, head: &[&str], rows: Vec<Vec<String>>) -> fmt::Result {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut lines = vec![head.iter().map(|cell| (*cell).to_owned()).collect()];
+    lines.extend(rows);
+    let width = |column| {
+        lines
+            .iter()
+            .filter_map(|line: &Vec<String>| line.get(column))
+            .map(String::len)
+            .max()
+    };
+    let widths: Vec<_> = (0..head.len())
+        .map(|column| width(column).unwrap_or_default())
+        .collect();
+    writeln!(out)?;
+    for line in &lines {
+        let mut text = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            write!(text, "{cell:width$}  ")?;
+        }
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_model::ids::{EntryName, Epoch, NodeId, Reqid, Spi, TunnelId};
+    use bartizan_model::lifecycle::Lifecycle;
+    use bartizan_model::report::{PairReport, TunnelState};
+
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let seconds = |seconds| BootTime(Duration::from_secs(seconds));
+        let tunnel = |number: u32, current, alarm| TunnelReport {
+            entry: EntryName::try_from(format!("to-b-{number}")).unwrap(),
+            tunnel: TunnelId(number),
+            peer: NodeId::try_from("gw-b.example").unwrap(),
+            reqid: Reqid::try_from(number).unwrap(),
+            state: if alarm {
+                TunnelState::Blocked
+            } else {
+                TunnelState::Protected
+            },
+            current,
+            rekeys: 12,
+            alarm: alarm.then_some(Alarm::NoLease),
+        };
+        let pair = PairReport {
+            epoch: Epoch(13),
+            inbound: Spi::try_from(256).unwrap(),
+            outbound: Spi::try_from(257).unwrap(),
+            sources: Some(SourceSet {
+                qkd: true,
+                kem: true,
+            }),
+            since: seconds(1000),
+        };
+        let achieved = Achieved {
+            landlock: 7,
+            seccomp: true,
+            no_new_privs: true,
+            undumpable: true,
+            capabilities: true,
+            memory: Memory::Secret,
+        };
+        Snapshot {
+            node: NodeId::try_from("gw-a.example").unwrap(),
+            lifecycle: Lifecycle::Operational,
+            at: seconds(1190),
+            lease: Some(Duration::from_secs(252)),
+            tunnels: vec![tunnel(1, Some(pair), false), tunnel(10, None, true)],
+            achieved: vec![(Role::Engine, achieved)],
+            counters: vec![("peer.refused".to_owned(), 3)],
+        }
+    }
+
+    #[test]
+    fn a_person_can_read_it() {
+        let mut text = String::new();
+        write(&mut text, &snapshot()).unwrap();
+        assert_eq!(text, include_str!("table.txt"), "--- now:\n{text}");
+    }
+
+    #[test]
+    fn an_empty_table_has_no_head() {
+        let empty = Snapshot {
+            tunnels: vec![],
+            achieved: vec![],
+            counters: vec![],
+            ..snapshot()
+        };
+        let mut text = String::new();
+        write(&mut text, &empty).unwrap();
+        assert_eq!(text.lines().count(), 3);
+    }
+}
