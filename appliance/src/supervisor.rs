@@ -136,7 +136,7 @@ impl Supervisor {
             }
             (Some(Standing::Started), Role::Engine, Said::Tunnel(report)) => {
                 self.tunnels.insert(report.reqid, *report);
-                self.within(self.tunnels.len(), TUNNELS_MAX)
+                within(self.tunnels.len(), TUNNELS_MAX)
             }
             (Some(Standing::Started), Role::Engine, Said::TunnelGone(reqid)) => {
                 self.tunnels.remove(&reqid);
@@ -214,16 +214,7 @@ impl Supervisor {
         }
         let name = format!("{role:?}.{name}").to_lowercase();
         self.counters.insert(name, total);
-        self.within(self.counters.len(), COUNTERS_MAX)
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as a step of `hears`")]
-    fn within(&self, number: usize, limit: usize) -> Result<Vec<Act>, Fault> {
-        if number > limit {
-            Err(too_much())
-        } else {
-            Ok(Vec::new())
-        }
+        within(self.counters.len(), COUNTERS_MAX)
     }
 
     /// Takes the step of the appliance's life and does what the new state asks for.
@@ -296,6 +287,14 @@ pub fn missing(
         .iter()
         .find(|(holds, _)| !holds)
         .map(|(_, name)| *name)
+}
+
+fn within(number: usize, limit: usize) -> Result<Vec<Act>, Fault> {
+    if number > limit {
+        Err(too_much())
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 fn too_much() -> Fault {

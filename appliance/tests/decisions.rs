@@ -1,0 +1,426 @@
+//! The supervisor's decisions: who gets what, when, and what ends everything.
+#![cfg(test)]
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use bartizan::config::Required;
+use bartizan::roles::{ROLES, edges_of};
+use bartizan::supervisor::{Act, Supervisor, missing};
+use bartizan_model::ids::NodeId;
+use bartizan_model::lifecycle::Lifecycle;
+use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor as Said};
+use bartizan_model::time::BootTime;
+use bartizan_process::{Exit, Fault};
+
+const NOW: BootTime = BootTime(Duration::from_secs(1000));
+const LEASE: Duration = Duration::from_mins(5);
+
+#[test]
+fn a_role_gets_nothing_before_it_is_locked_down() {
+    let mut supervisor = supervisor();
+    for row in ROLES {
+        assert!(supervisor.joins(row.role));
+    }
+    for role in [Role::Engine, Role::Xfrm] {
+        let acts = supervisor
+            .hears(NOW, role, Said::LockedDown(achieved(role)))
+            .unwrap();
+        let granted = acts.contains(&Act::Grant(Edge::EngineXfrm));
+        assert_eq!(
+            granted,
+            role == Role::Xfrm,
+            "both ends at once, when both are ready"
+        );
+        assert!(!acts.contains(&Act::Grant(Edge::ControlEngine)));
+    }
+}
+
+#[test]
+fn while_attesting_the_four_roles_of_an_owned_appliance_are_at_work() {
+    let mut supervisor = supervisor();
+    let acts = lock_all_down(&mut supervisor);
+    assert_eq!(supervisor.state(), Lifecycle::Attesting);
+    let granted = [Edge::ControlEngine, Edge::EngineXfrm, Edge::ControlTpm];
+    for row in bartizan::roles::EDGES {
+        let expected = usize::from(granted.contains(&row.edge));
+        assert_eq!(
+            count(&acts, Act::Grant(row.edge)),
+            expected,
+            "{:?}",
+            row.edge
+        );
+    }
+    for row in ROLES {
+        let expected = usize::from(!matches!(row.role, Role::Peer | Role::Qkd));
+        assert_eq!(
+            count(&acts, Act::Start(row.role)),
+            expected,
+            "{:?}",
+            row.role
+        );
+    }
+}
+
+#[test]
+fn a_role_is_started_after_its_ends_and_told_the_state() {
+    let mut supervisor = supervisor();
+    let mut acts = lock_all_down(&mut supervisor);
+    acts.extend(
+        supervisor
+            .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+            .unwrap(),
+    );
+    for row in ROLES {
+        let start = place(&acts, Act::Start(row.role)).unwrap();
+        let state = if matches!(row.role, Role::Peer | Role::Qkd) {
+            Lifecycle::Attested
+        } else {
+            Lifecycle::Attesting
+        };
+        assert_eq!(acts.get(start + 1), Some(&Act::Tell(row.role, state)));
+        for edge in edges_of(row.role, state) {
+            assert!(
+                place(&acts, Act::Grant(edge.edge)).unwrap() < start,
+                "{:?}",
+                edge.edge
+            );
+        }
+    }
+}
+
+#[test]
+fn peer_and_qkd_get_their_ends_with_the_first_lease() {
+    let mut supervisor = supervisor();
+    lock_all_down(&mut supervisor);
+    let acts = supervisor
+        .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+        .unwrap();
+    assert_eq!(supervisor.state(), Lifecycle::Attested);
+    for edge in [
+        Edge::EnginePeer,
+        Edge::EngineQkd,
+        Edge::PeerTpm,
+        Edge::QkdTpm,
+    ] {
+        assert_eq!(count(&acts, Act::Grant(edge)), 1, "{edge:?}");
+    }
+    assert_eq!(
+        count(&acts, Act::Tell(Role::Engine, Lifecycle::Attested)),
+        1
+    );
+    let again = supervisor
+        .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+        .unwrap();
+    assert_eq!(again, [], "a renewal changes nothing");
+}
+
+#[test]
+fn a_role_that_comes_late_gets_what_the_others_have() {
+    let mut supervisor = supervisor();
+    for row in ROLES.iter().filter(|row| row.role != Role::Qkd) {
+        supervisor.joins(row.role);
+        supervisor
+            .hears(NOW, row.role, Said::LockedDown(achieved(row.role)))
+            .unwrap();
+    }
+    supervisor
+        .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+        .unwrap();
+    supervisor.joins(Role::Qkd);
+    let acts = supervisor
+        .hears(NOW, Role::Qkd, Said::LockedDown(achieved(Role::Qkd)))
+        .unwrap();
+    assert_eq!(
+        acts,
+        [
+            Act::Grant(Edge::EngineQkd),
+            Act::Grant(Edge::QkdTpm),
+            Act::Start(Role::Qkd),
+            Act::Tell(Role::Qkd, Lifecycle::Attested),
+        ]
+    );
+}
+
+#[test]
+fn the_state_follows_the_policies() {
+    let mut supervisor = supervisor();
+    lock_all_down(&mut supervisor);
+    supervisor
+        .hears(NOW, Role::Engine, Said::PolicyInForce(true))
+        .unwrap();
+    assert_eq!(
+        supervisor.state(),
+        Lifecycle::Attesting,
+        "no lease, no operation"
+    );
+    supervisor
+        .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+        .unwrap();
+    for (stands, state) in [
+        (true, Lifecycle::Operational),
+        (true, Lifecycle::Operational),
+        (false, Lifecycle::Attested),
+        (false, Lifecycle::Attested),
+    ] {
+        supervisor
+            .hears(NOW, Role::Engine, Said::PolicyInForce(stands))
+            .unwrap();
+        assert_eq!(supervisor.state(), state);
+    }
+}
+
+#[test]
+fn a_lost_lease_ends_everything() {
+    for operational in [false, true] {
+        let mut supervisor = supervisor();
+        lock_all_down(&mut supervisor);
+        if operational {
+            supervisor
+                .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+                .unwrap();
+            supervisor
+                .hears(NOW, Role::Engine, Said::PolicyInForce(true))
+                .unwrap();
+        }
+        let fault = supervisor
+            .hears(NOW, Role::Engine, Said::LeaseLost)
+            .unwrap_err();
+        assert_eq!(fault.exit(), Exit::TempFail);
+        assert_eq!(supervisor.state(), Lifecycle::Quarantined);
+    }
+}
+
+#[test]
+fn the_death_of_any_role_that_was_locked_down_ends_everything() {
+    for row in ROLES {
+        let mut supervisor = supervisor();
+        lock_all_down(&mut supervisor);
+        assert_eq!(exit(supervisor.leaves(row.role)), Some(Exit::Unavailable));
+    }
+}
+
+#[test]
+fn one_that_was_not_locked_down_may_come_again() {
+    let mut supervisor = supervisor();
+    assert!(supervisor.joins(Role::Tpm));
+    assert!(!supervisor.joins(Role::Tpm), "not twice at a time");
+    assert_eq!(exit(supervisor.leaves(Role::Tpm)), None);
+    assert!(supervisor.joins(Role::Tpm));
+}
+
+#[test]
+fn less_than_required_stops_everything() {
+    let all = |change: fn(&mut Achieved)| {
+        let mut achieved = achieved(Role::Engine);
+        change(&mut achieved);
+        achieved
+    };
+    for (what, less) in [
+        ("landlock", all(|achieved| achieved.landlock = 6)),
+        ("seccomp", all(|achieved| achieved.seccomp = false)),
+        (
+            "no_new_privs",
+            all(|achieved| achieved.no_new_privs = false),
+        ),
+        ("undumpable", all(|achieved| achieved.undumpable = false)),
+        (
+            "capabilities",
+            all(|achieved| achieved.capabilities = false),
+        ),
+        ("memory", all(|achieved| achieved.memory = Memory::Locked)),
+        (
+            "memory",
+            all(|achieved| achieved.memory = Memory::NoSecrets),
+        ),
+    ] {
+        let mut supervisor = supervisor();
+        supervisor.joins(Role::Engine);
+        let fault = supervisor
+            .hears(NOW, Role::Engine, Said::LockedDown(less))
+            .unwrap_err();
+        assert_eq!(fault.exit(), Exit::NoPerm);
+        assert!(fault.to_string().ends_with(what), "{fault}");
+    }
+}
+
+#[test]
+fn a_kernel_that_lacks_something_is_named_in_the_configuration() {
+    let uml = required("landlock = 0\nseccomp = false\nmemory = \"mlock\"");
+    let mut least = achieved(Role::Engine);
+    least.landlock = 0;
+    least.seccomp = false;
+    least.memory = Memory::Locked;
+    assert_eq!(missing(&uml, true, &least), None);
+    assert_eq!(
+        missing(&uml, true, &achieved(Role::Engine)),
+        None,
+        "more is never wrong"
+    );
+    assert_eq!(
+        missing(&uml, false, &least),
+        Some("memory"),
+        "a role that should hold no secret"
+    );
+    for change in [
+        |achieved: &mut Achieved| achieved.no_new_privs = false,
+        |achieved: &mut Achieved| achieved.undumpable = false,
+        |achieved: &mut Achieved| achieved.capabilities = false,
+    ] {
+        let mut less = least;
+        change(&mut less);
+        assert!(
+            missing(&uml, true, &less).is_some(),
+            "not for the configuration to waive"
+        );
+    }
+}
+
+#[test]
+fn a_role_says_only_what_its_row_allows() {
+    let engine_only = [
+        Said::LeaseAccepted(LEASE),
+        Said::LeaseLost,
+        Said::PolicyInForce(true),
+        tunnel_gone(),
+    ];
+    for row in ROLES {
+        let mut said = vec![Said::LockedDown(achieved(row.role))];
+        if row.role != Role::Engine {
+            said.extend(engine_only.clone());
+        }
+        if row.role != Role::Control {
+            said.push(Said::Running);
+        }
+        for said in said {
+            let mut supervisor = supervisor();
+            lock_all_down(&mut supervisor);
+            supervisor
+                .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+                .unwrap();
+            let fault = supervisor.hears(NOW, row.role, said.clone()).unwrap_err();
+            assert_eq!(fault.exit(), Exit::Protocol, "{:?} {said:?}", row.role);
+        }
+    }
+}
+
+#[test]
+fn a_role_that_is_not_started_has_nothing_to_say() {
+    let mut supervisor = supervisor();
+    supervisor.joins(Role::Peer);
+    let counted = Said::Counted {
+        name: "x".into(),
+        total: 1,
+    };
+    assert!(supervisor.hears(NOW, Role::Peer, counted.clone()).is_err());
+    supervisor.joins(Role::Qkd);
+    supervisor
+        .hears(NOW, Role::Qkd, Said::LockedDown(achieved(Role::Qkd)))
+        .unwrap();
+    assert!(
+        supervisor.hears(NOW, Role::Qkd, counted).is_err(),
+        "no lease, no start"
+    );
+}
+
+#[test]
+fn what_the_roles_count_is_shown_and_bounded() {
+    let mut supervisor = supervisor();
+    lock_all_down(&mut supervisor);
+    let counted = |name: String, total| Said::Counted { name, total };
+    supervisor
+        .hears(NOW, Role::Control, counted("edits".into(), 1))
+        .unwrap();
+    supervisor
+        .hears(NOW, Role::Control, counted("edits".into(), 2))
+        .unwrap();
+    supervisor.count("connections-refused");
+    let shown = supervisor.snapshot(NOW).counters;
+    assert!(shown.contains(&("control.edits".to_owned(), 2)));
+    assert!(shown.contains(&("supervisor.connections-refused".to_owned(), 1)));
+
+    assert!(
+        supervisor
+            .hears(NOW, Role::Control, counted("n".repeat(65), 1))
+            .is_err()
+    );
+    let flood = (0..300).map(|n| supervisor.hears(NOW, Role::Tpm, counted(n.to_string(), 1)));
+    assert!(flood.filter(Result::is_err).count() > 0);
+}
+
+#[test]
+fn the_snapshot_shows_the_lease_as_it_runs_out() {
+    let mut supervisor = supervisor();
+    lock_all_down(&mut supervisor);
+    assert_eq!(supervisor.snapshot(NOW).lease, None);
+    supervisor
+        .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+        .unwrap();
+    let shown = supervisor.snapshot(NOW.after(Duration::from_secs(100)));
+    assert_eq!(shown.lease, Some(Duration::from_secs(200)));
+    assert_eq!(shown.lifecycle, Lifecycle::Attested);
+    assert_eq!(shown.achieved.len(), ROLES.len());
+    assert_eq!(supervisor.snapshot(NOW.after(LEASE)).lease, None);
+}
+
+#[test]
+fn only_control_has_a_copy_of_running_stored() {
+    let mut supervisor = supervisor();
+    lock_all_down(&mut supervisor);
+    let acts = supervisor.hears(NOW, Role::Control, Said::Running).unwrap();
+    assert_eq!(acts, [Act::StoreRunning]);
+}
+
+fn supervisor() -> Supervisor {
+    Supervisor::owned(NodeId::try_from("gw-a.example").unwrap(), Required::ALL)
+}
+
+/// Everyone joins and reports in the order of the table.
+fn lock_all_down(supervisor: &mut Supervisor) -> Vec<Act> {
+    let mut acts = Vec::new();
+    for row in ROLES {
+        assert!(supervisor.joins(row.role));
+        let locked_down = Said::LockedDown(achieved(row.role));
+        acts.extend(supervisor.hears(NOW, row.role, locked_down).unwrap());
+    }
+    acts
+}
+
+fn achieved(role: Role) -> Achieved {
+    let secrets = ROLES.iter().any(|row| row.role == role && row.secrets);
+    Achieved {
+        landlock: 7,
+        seccomp: true,
+        no_new_privs: true,
+        undumpable: true,
+        capabilities: true,
+        memory: if secrets {
+            Memory::Secret
+        } else {
+            Memory::NoSecrets
+        },
+    }
+}
+
+fn required(table: &str) -> Required {
+    let shipped = include_str!("../appliance.toml");
+    let start = shipped.find("[required]").unwrap();
+    let text = format!("{}[required]\n{table}\n", &shipped[..start]);
+    bartizan::config::Config::parse(&text).unwrap().required
+}
+
+fn tunnel_gone() -> Said {
+    Said::TunnelGone(1.try_into().unwrap())
+}
+
+fn count(acts: &[Act], act: Act) -> usize {
+    acts.iter().filter(|other| **other == act).count()
+}
+
+fn place(acts: &[Act], act: Act) -> Option<usize> {
+    acts.iter().position(|other| *other == act)
+}
+
+fn exit(outcome: Result<(), Fault>) -> Option<Exit> {
+    outcome.err().map(|fault| fault.exit())
+}
