@@ -7,3 +7,4 @@
 pub mod kme;
 pub mod pki;
 pub mod testbed;
+pub mod units;

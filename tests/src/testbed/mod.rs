@@ -1,5 +1,6 @@
 //! Guests, namespaces, traffic and captures.
 
+pub mod appliance;
 pub mod boot;
 pub mod capture;
 pub mod esp;
