@@ -6,5 +6,6 @@
 
 pub mod kme;
 pub mod pki;
+pub mod played;
 pub mod testbed;
 pub mod units;
