@@ -9,9 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{fs::inotify, io::Errno};
+use rustix::{
+    fs::{Gid, Mode, chmod, chown, inotify},
+    io::Errno,
+};
 
 use super::process::{Running, readable};
+use crate::units::accounts::group_number;
 
 /// How long the kernel may take to find the new TPM in order.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,6 +71,12 @@ impl Swtpm {
             );
             drain(&watch);
         }
+        // As the rule of the package tpm-udev has it, where udev runs.
+        let group =
+            Gid::from_raw(group_number("tss").expect("the group tss of the package tpm-udev"));
+        let device = tpm.resource_manager();
+        chown(&device, None, Some(group)).expect("give the device to its group");
+        chmod(&device, Mode::from_raw_mode(0o660)).expect("let the group use the device");
         tpm
     }
 

@@ -44,8 +44,6 @@ impl Accounts {
                 }
             }
         }
-        // The package of the TPM's udev rules adds it.
-        accounts.add_group("tss");
         Ok(accounts)
     }
 
@@ -113,6 +111,12 @@ impl Accounts {
         };
         SYSTEM_IDS.rev().find(is_free).expect("a free number")
     }
+}
+
+/// The number of one of the machine's groups.
+pub fn group_number(name: &str) -> Option<u32> {
+    let group = fs::read_to_string("/etc/group").ok()?;
+    numbers(&group).get(name).copied()
 }
 
 /// The names and numbers of a file like `/etc/passwd` or `/etc/group`: both have them in the first and third field.

@@ -26,7 +26,7 @@ const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 const BOOT_MODULES: [&str; 3] = ["virtio_pci", "9pnet_virtio", "9p"];
 
 /// What a gateway's kernel has built in or loads at boot.
-const GATEWAY_MODULES: [&str; 22] = [
+const GATEWAY_MODULES: [&str; 23] = [
     "crc32c_generic",
     "drbg",
     "gcm",
@@ -49,6 +49,7 @@ const GATEWAY_MODULES: [&str; 22] = [
     "inet_diag",
     "unix_diag",
     "tpm_vtpm_proxy",
+    "overlay",
 ];
 
 /// What is missing to boot such a guest, if anything.
