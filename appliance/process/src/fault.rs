@@ -35,10 +35,17 @@ pub enum Exit {
     Config = 78,
 }
 
-impl From<Exit> for ExitCode {
+impl Exit {
+    /// The number.
     #[expect(clippy::as_conversions, reason = "the enum is its number")]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 
