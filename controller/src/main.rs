@@ -1,4 +1,8 @@
-//! Placeholder.
+//! `controller serve | check | apply | status`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bartizan_controller::command::run(std::env::args().skip(1))
+}

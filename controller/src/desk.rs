@@ -1,0 +1,146 @@
+//! What all sessions and the owner's commands share: the fleet, behind one lock that is never held
+//! over an `await`, and the word that it has changed.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bartizan_model::ids::NodeId;
+use bartizan_model::report::Notice;
+use bartizan_netconf::client::Data;
+use bartizan_process::journal::{self, Level};
+use tokio::sync::watch;
+
+use crate::fleet::{Configuration, Desired, Fleet};
+use crate::lease::Granter;
+use crate::plan::{Document, Plan, PlanErrors};
+use crate::store::{Kept, Store, StoreError};
+
+/// The controller's desk.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    fleet: Mutex<Fleet>,
+    store: Mutex<(Store, Kept)>,
+    changed: watch::Sender<u64>,
+    pub(crate) granter: Option<Granter>,
+    pub(crate) lease_cadence: Duration,
+    pub(crate) poll: Duration,
+}
+
+/// A plan is not applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// It has faults.
+    #[error(transparent)]
+    Plan(#[from] PlanErrors),
+    /// It cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Desk {
+    pub(crate) fn new(
+        fleet: Fleet,
+        kept: (Store, Kept),
+        granter: Option<Granter>,
+        config: &crate::config::Config,
+    ) -> Self {
+        Self {
+            fleet: Mutex::new(fleet),
+            store: Mutex::new(kept),
+            changed: watch::Sender::new(0),
+            granter,
+            lease_cadence: config.lease_cadence,
+            poll: config.poll,
+        }
+    }
+
+    /// Keeps a plan, then makes it what the gateways should run; returns its version.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`]; the plan before stays in force.
+    pub(crate) fn apply(&self, document: Document) -> Result<u64, ApplyError> {
+        let plan = Plan::try_from(&document)?;
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, kept) = &mut *store;
+        let reqids = kept.reqids.for_plan(&plan);
+        let prepared = self.fleet().prepare(plan, &reqids)?;
+        let next = Kept { document, reqids };
+        file.save(&next)?;
+        *kept = next;
+        let version = {
+            let mut fleet = self.fleet();
+            fleet.apply(prepared);
+            fleet.version
+        };
+        self.tell_watchers();
+        Ok(version)
+    }
+
+    /// Looks at the fleet; the guard is dropped before anything is awaited.
+    pub(crate) fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says when the fleet has changed.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// A gateway has called home; returns its session's number and what it should run, or `None`
+    /// for a stranger.
+    pub(crate) fn connected(
+        &self,
+        node: &NodeId,
+        address: SocketAddr,
+    ) -> Option<(u64, watch::Receiver<Arc<Desired>>)> {
+        let mut fleet = self.fleet();
+        let number = fleet.connected(node, address)?;
+        let desired = fleet.nodes.get(node)?.desired.subscribe();
+        Some((number, desired))
+    }
+
+    pub(crate) fn disconnected(&self, node: &NodeId, number: u64, why: &str) {
+        journal::log(Level::Info, format_args!("{node}: {}", why.escape_debug()));
+        self.fleet().disconnected(node, number, why);
+        self.tell_watchers();
+    }
+
+    pub(crate) fn noticed(&self, node: &NodeId, notice: &Notice) {
+        self.fleet().noticed(node, notice);
+        self.tell_watchers();
+    }
+
+    pub(crate) fn observed(&self, node: &NodeId, data: Data) {
+        self.fleet().observed(node, data);
+        self.tell_watchers();
+    }
+
+    pub(crate) fn configured(&self, node: &NodeId, configuration: Configuration) {
+        self.fleet().configured(node, configuration);
+        self.tell_watchers();
+    }
+
+    pub(crate) fn leased(&self, node: &NodeId, length: Duration) {
+        self.fleet().leased(node, length);
+    }
+
+    /// Notes what a gateway did that it should not have, for the owner to see.
+    pub(crate) fn tell(&self, node: &NodeId, words: &str) {
+        journal::log(
+            Level::Warn,
+            format_args!("{node}: {}", words.escape_debug()),
+        );
+        self.fleet().tell(node, words);
+    }
+
+    pub(crate) fn count(&self, name: &'static str) {
+        self.fleet().count(name);
+    }
+
+    fn tell_watchers(&self) {
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}

@@ -1,0 +1,442 @@
+//! What the controller knows: the plan, and each gateway as it last showed itself. No I/O.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bartizan_model::ids::{EntryName, NodeId, Reqid};
+use bartizan_model::lifecycle::Lifecycle;
+use bartizan_model::policy::Policy;
+use bartizan_model::report::{Notice, PairReport, TunnelReport, TunnelState};
+use bartizan_netconf::client::Data;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::plan::{self, Plan, PlanErrors, TunnelKey};
+use crate::reqids::Reqids;
+
+/// Events that are kept of each gateway.
+const EVENTS: usize = 64;
+
+/// Characters of an event that are kept.
+const WORDS: usize = 512;
+
+/// The plan and the gateways.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) nodes: BTreeMap<NodeId, Gateway>,
+    pub(crate) plan: Plan,
+    /// The tunnels of the plan by name.
+    pub(crate) tunnels: BTreeMap<TunnelKey, Planned>,
+    /// How often a plan was applied since the start.
+    pub(crate) version: u64,
+    pub(crate) applied: Instant,
+    /// Which tunnel a node reports on under which name.
+    reported: BTreeMap<(NodeId, EntryName), TunnelKey>,
+    /// What was refused or went wrong, by name.
+    pub(crate) counters: BTreeMap<&'static str, u64>,
+}
+
+/// A tunnel of the plan at both its ends, the lower node first.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// The node and its outbound entry.
+    pub(crate) ends: [(NodeId, EntryName); 2],
+    pub(crate) reqid: Reqid,
+    /// How long after the plan was applied it was first seen protected at both ends.
+    pub(crate) protected: Option<Duration>,
+}
+
+/// One gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    /// The entries that it should run.
+    pub(crate) desired: watch::Sender<Arc<Desired>>,
+    pub(crate) session: Option<Session>,
+    pub(crate) sessions: u64,
+    pub(crate) configuration: Configuration,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) leases: u64,
+    pub(crate) lifecycle: Option<Lifecycle>,
+    /// By outbound entry.
+    pub(crate) tunnels: BTreeMap<EntryName, TunnelReport>,
+    pub(crate) events: VecDeque<Event>,
+}
+
+/// A plan that can be taken over.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    plan: Plan,
+    policies: BTreeMap<NodeId, Vec<Policy>>,
+    tunnels: BTreeMap<TunnelKey, Planned>,
+}
+
+/// What a gateway should run, and by which plan.
+#[derive(Debug, Default)]
+pub(crate) struct Desired {
+    pub(crate) version: u64,
+    pub(crate) policies: Vec<Policy>,
+}
+
+/// A connection of a gateway.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Session {
+    pub(crate) number: u64,
+    pub(crate) address: SocketAddr,
+    pub(crate) since: Instant,
+}
+
+/// How a gateway's configuration stands to the plan.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Configuration {
+    /// Not yet compared.
+    Unknown,
+    /// As it should be, by the plan of this version.
+    Same(u64),
+    /// The gateway refused the edit.
+    Refused(String),
+}
+
+/// A lease that a gateway took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    pub(crate) granted: Instant,
+    pub(crate) length: Duration,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) at: Instant,
+    pub(crate) words: String,
+}
+
+impl Fleet {
+    /// The gateways of the configuration, none of them seen yet, with the plan as it was kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::apply`].
+    pub(crate) fn new(
+        nodes: &BTreeSet<NodeId>,
+        plan: Plan,
+        reqids: &Reqids,
+    ) -> Result<Self, PlanErrors> {
+        let gateways = nodes.iter().map(|node| (node.clone(), Gateway::new()));
+        let mut fleet = Self {
+            nodes: gateways.collect(),
+            plan: Plan::default(),
+            tunnels: BTreeMap::new(),
+            version: 0,
+            applied: Instant::now(),
+            reported: BTreeMap::new(),
+            counters: BTreeMap::new(),
+        };
+        let prepared = fleet.prepare(plan, reqids)?;
+        fleet.apply(prepared);
+        Ok(fleet)
+    }
+
+    /// Makes every gateway's entries out of a plan, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The nodes of the plan that are not ours, or the tunnel that no number is left for.
+    pub(crate) fn prepare(&self, plan: Plan, reqids: &Reqids) -> Result<Prepared, PlanErrors> {
+        for node in plan.nodes.keys() {
+            if !self.nodes.contains_key(node) {
+                let fault = "no node of this controller";
+                return Err(PlanErrors::of(format!("node.{node}"), fault));
+            }
+        }
+        let no_number = |tunnel: &TunnelKey| {
+            PlanErrors::of(tunnel.to_string(), "no number is left for this tunnel")
+        };
+        let mut policies = BTreeMap::new();
+        for node in self.nodes.keys() {
+            let entries = plan::policies(&plan, node, |tunnel| reqids.of(tunnel));
+            policies.insert(node.clone(), entries.map_err(|tunnel| no_number(&tunnel))?);
+        }
+        let mut tunnels = BTreeMap::new();
+        for tunnel in &plan.tunnels {
+            let key = tunnel.key();
+            let end = |node: &NodeId| {
+                let entry = plan::outbound_entry(&plan, tunnel, node)?;
+                Some((node.clone(), entry))
+            };
+            let ends = (end(&key.lower), end(&key.higher), reqids.of(&key));
+            let (Some(lower), Some(higher), Some(reqid)) = ends else {
+                return Err(no_number(&key));
+            };
+            let ends = Planned {
+                ends: [lower, higher],
+                reqid,
+                protected: None,
+            };
+            tunnels.insert(key, ends);
+        }
+        Ok(Prepared {
+            plan,
+            policies,
+            tunnels,
+        })
+    }
+
+    /// Takes a plan over.
+    pub(crate) fn apply(&mut self, prepared: Prepared) {
+        self.version = self.version.saturating_add(1);
+        self.applied = Instant::now();
+        self.plan = prepared.plan;
+        self.tunnels = prepared.tunnels;
+        self.reported = BTreeMap::new();
+        for (key, tunnel) in &self.tunnels {
+            for end in &tunnel.ends {
+                self.reported.insert(end.clone(), key.clone());
+            }
+        }
+        for (node, policies) in prepared.policies {
+            if let Some(gateway) = self.nodes.get_mut(&node) {
+                let desired = Desired {
+                    version: self.version,
+                    policies,
+                };
+                gateway.desired.send_replace(Arc::new(desired));
+            }
+        }
+    }
+
+    /// A gateway has called home; returns the number of its session, or `None` for a stranger.
+    pub(crate) fn connected(&mut self, node: &NodeId, address: SocketAddr) -> Option<u64> {
+        let gateway = self.nodes.get_mut(node)?;
+        gateway.sessions = gateway.sessions.saturating_add(1);
+        let number = gateway.sessions;
+        gateway.session = Some(Session {
+            number,
+            address,
+            since: Instant::now(),
+        });
+        gateway.configuration = Configuration::Unknown;
+        gateway.tell("connected");
+        Some(number)
+    }
+
+    /// A session is over; an older one than the present changes nothing.
+    pub(crate) fn disconnected(&mut self, node: &NodeId, number: u64, why: &str) {
+        if let Some(gateway) = self.nodes.get_mut(node)
+            && gateway
+                .session
+                .is_some_and(|session| session.number == number)
+        {
+            gateway.session = None;
+            gateway.configuration = Configuration::Unknown;
+            gateway.tell(&format!("disconnected: {why}"));
+        }
+    }
+
+    /// A gateway has shown its state.
+    pub(crate) fn observed(&mut self, node: &NodeId, data: Data) {
+        let Some(gateway) = self.nodes.get_mut(node) else {
+            return;
+        };
+        if let Some(lifecycle) = data.lifecycle
+            && gateway.lifecycle != data.lifecycle
+        {
+            gateway.tell(&format!("is {lifecycle:?}").to_lowercase());
+        }
+        gateway.lifecycle = data.lifecycle;
+        let tunnels = data.tunnels.into_iter();
+        gateway.tunnels = tunnels
+            .map(|tunnel| (tunnel.entry.clone(), tunnel))
+            .collect();
+        let entries: Vec<_> = gateway.tunnels.keys().cloned().collect();
+        for entry in entries {
+            self.look_for_protection(node, entry);
+        }
+    }
+
+    /// A gateway's configuration was compared or edited.
+    pub(crate) fn configured(&mut self, node: &NodeId, configuration: Configuration) {
+        let Some(gateway) = self.nodes.get_mut(node) else {
+            return;
+        };
+        if gateway.configuration == configuration {
+            return;
+        }
+        match &configuration {
+            Configuration::Unknown => {}
+            Configuration::Same(version) => {
+                gateway.tell(&format!("runs the plan {version}"));
+                // What it told before may be about the plan before.
+                gateway.tunnels.clear();
+            }
+            Configuration::Refused(why) => gateway.tell(&format!("refused an edit: {why}")),
+        }
+        gateway.configuration = configuration;
+    }
+
+    /// A gateway took a lease.
+    pub(crate) fn leased(&mut self, node: &NodeId, length: Duration) {
+        if let Some(gateway) = self.nodes.get_mut(node) {
+            gateway.leases = gateway.leases.saturating_add(1);
+            gateway.lease = Some(Lease {
+                granted: Instant::now(),
+                length,
+            });
+        }
+    }
+
+    /// A gateway told something by itself.
+    pub(crate) fn noticed(&mut self, node: &NodeId, notice: &Notice) {
+        let Some(gateway) = self.nodes.get_mut(node) else {
+            return;
+        };
+        gateway.tell(&words(notice));
+        match notice {
+            Notice::Established { entry, pair, mix } => {
+                let mut pair = pair.clone();
+                pair.sources = Some(mix.sources);
+                self.established(node, entry, pair);
+            }
+            Notice::Alarm { entry, alarm } => {
+                if let Some(tunnel) = gateway.tunnels.get_mut(entry) {
+                    tunnel.alarm = Some(*alarm);
+                }
+            }
+            Notice::Expired { .. } | Notice::NotProgrammed { .. } | Notice::Programmed { .. } => {}
+        }
+    }
+
+    /// A pair of SAs protects: what the next full state will say, known at once.
+    fn established(&mut self, node: &NodeId, entry: &EntryName, pair: PairReport) {
+        let name = (node.clone(), entry.clone());
+        let Some(key) = self.reported.get(&name).cloned() else {
+            return;
+        };
+        let (Some(gateway), Some(ends)) = (self.nodes.get_mut(node), self.tunnels.get(&key)) else {
+            return;
+        };
+        let peer = if key.lower == *node {
+            &key.higher
+        } else {
+            &key.lower
+        };
+        let report = gateway
+            .tunnels
+            .entry(entry.clone())
+            .or_insert_with(|| TunnelReport {
+                entry: entry.clone(),
+                tunnel: key.id,
+                peer: peer.clone(),
+                reqid: ends.reqid,
+                state: TunnelState::Starting,
+                current: None,
+                rekeys: 0,
+                alarm: None,
+            });
+        report.state = TunnelState::Protected;
+        report.alarm = None;
+        let epoch = pair.epoch;
+        if let Some(older) = report.current.replace(pair)
+            && older.epoch != epoch
+        {
+            report.rekeys = report.rekeys.saturating_add(1);
+        }
+        self.look_for_protection(node, entry.clone());
+    }
+
+    /// Notes an event of a gateway.
+    pub(crate) fn tell(&mut self, node: &NodeId, words: &str) {
+        if let Some(gateway) = self.nodes.get_mut(node) {
+            gateway.tell(words);
+        }
+    }
+
+    /// Counts what was refused or went wrong.
+    pub(crate) fn count(&mut self, name: &'static str) {
+        let counter = self.counters.entry(name).or_default();
+        *counter = counter.saturating_add(1);
+    }
+
+    /// What one end reports on a tunnel, if it runs the present plan.
+    pub(crate) fn report(&self, (node, entry): &(NodeId, EntryName)) -> Option<&TunnelReport> {
+        let gateway = self.nodes.get(node)?;
+        if gateway.configuration == Configuration::Same(self.version) {
+            gateway.tunnels.get(entry)
+        } else {
+            None
+        }
+    }
+
+    /// Notes when a tunnel is first seen protected at both ends.
+    fn look_for_protection(&mut self, node: &NodeId, entry: EntryName) {
+        let Some(key) = self.reported.get(&(node.clone(), entry)) else {
+            return;
+        };
+        let Some(tunnel) = self.tunnels.get(key) else {
+            return;
+        };
+        let protects = |end| {
+            let report = self.report(end);
+            report.is_some_and(|report| report.current.is_some())
+        };
+        if tunnel.protected.is_none() && tunnel.ends.iter().all(protects) {
+            let after = self.applied.elapsed();
+            if let Some(tunnel) = self.tunnels.get_mut(key) {
+                tunnel.protected = Some(after);
+            }
+        }
+    }
+}
+
+impl Gateway {
+    fn new() -> Self {
+        Self {
+            desired: watch::Sender::new(Arc::new(Desired::default())),
+            session: None,
+            sessions: 0,
+            configuration: Configuration::Unknown,
+            lease: None,
+            leases: 0,
+            lifecycle: None,
+            tunnels: BTreeMap::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    fn tell(&mut self, words: &str) {
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        // A gateway's words are data: no line of them may look like another's.
+        let words = words.chars().map(|c| if c.is_control() { ' ' } else { c });
+        self.events.push_back(Event {
+            at: Instant::now(),
+            words: words.take(WORDS).collect(),
+        });
+    }
+}
+
+impl Lease {
+    /// How long it lives yet, at most: the gateway counts from before it was granted.
+    pub(crate) fn left(&self) -> Duration {
+        self.length.saturating_sub(self.granted.elapsed())
+    }
+}
+
+fn words(notice: &Notice) -> String {
+    match notice {
+        Notice::Established { entry, pair, .. } => {
+            format!("{entry}: epoch {} protects", pair.epoch)
+        }
+        Notice::Expired { entry, spi, hard } => {
+            let limit = if *hard { "hard" } else { "soft" };
+            format!("{entry}: the SA {spi} reached its {limit} lifetime")
+        }
+        Notice::Alarm { entry, alarm } => format!("{entry}: alarm: {alarm:?}"),
+        Notice::NotProgrammed { entry, errno } => {
+            format!("{entry}: the kernel refused it: error {errno}")
+        }
+        Notice::Programmed { entries } => format!("{entries} entries are programmed"),
+    }
+}

@@ -1,0 +1,114 @@
+//! Who signs leases.
+//!
+//! Attested enrolment is not in this build. With the feature `dev-lease`, a testbed's signer grants
+//! leases that say that no attestation stands behind them; every shipped gateway refuses those.
+
+use core::time::Duration;
+use std::path::Path;
+
+use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
+
+/// Signs leases of one length.
+#[derive(Debug)]
+pub struct Granter {
+    #[cfg(feature = "dev-lease")]
+    signer: bartizan_dev_lease::Signer,
+    #[cfg(not(feature = "dev-lease"))]
+    signer: core::convert::Infallible,
+    lease: Duration,
+}
+
+/// No lease can be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// The configuration names a signer, and this build has none.
+    #[error("this build signs no leases: attested enrolment is not in it, nor is dev-lease")]
+    NotInThisBuild,
+    /// The signer's keys cannot be read, or it cannot sign.
+    #[cfg(feature = "dev-lease")]
+    #[error("the development signer")]
+    Signer(#[from] bartizan_dev_lease::SignerError),
+}
+
+#[cfg(feature = "dev-lease")]
+impl Granter {
+    /// Reads the keys of the development signer.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseError::Signer`].
+    pub fn load(directory: &Path, lease: Duration) -> Result<Self, LeaseError> {
+        let signer = bartizan_dev_lease::Signer::load(directory)?;
+        Ok(Self { signer, lease })
+    }
+
+    /// Signs a lease for a gateway, from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseError::Signer`].
+    pub fn grant(
+        &self,
+        node: &NodeId,
+        ldevid: Thumbprint,
+        nonce: Nonce,
+    ) -> Result<Vec<u8>, LeaseError> {
+        use bartizan_evidence::lease::{Basis, Claims, Status};
+
+        let issued = owner_time();
+        Ok(self.signer.sign(&Claims {
+            node: node.clone(),
+            ldevid,
+            nonce,
+            issued,
+            expires: issued.after(self.lease),
+            status: Status::Affirming,
+            basis: Basis::Unattested,
+        })?)
+    }
+}
+
+#[cfg(not(feature = "dev-lease"))]
+impl Granter {
+    /// Says that there is no signer.
+    ///
+    /// # Errors
+    ///
+    /// Always [`LeaseError::NotInThisBuild`].
+    pub fn load(_directory: &Path, _lease: Duration) -> Result<Self, LeaseError> {
+        Err(LeaseError::NotInThisBuild)
+    }
+
+    /// Never called: there is no `Granter` in this build.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn grant(
+        &self,
+        _node: &NodeId,
+        _ldevid: Thumbprint,
+        _nonce: Nonce,
+    ) -> Result<Vec<u8>, LeaseError> {
+        match self.signer {}
+    }
+}
+
+impl Granter {
+    /// How long its leases live.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+}
+
+/// The owner's clock, by which leases are dated.
+#[cfg(feature = "dev-lease")]
+fn owner_time() -> bartizan_evidence::lease::OwnerTime {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the controller's clock is the owner's: the one that leases are dated by"
+    )]
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    bartizan_evidence::lease::OwnerTime(since.unwrap_or_default().as_secs())
+}

@@ -1,0 +1,21 @@
+//! The owner's controller: gateways call home, and it steers them (RFC 9061, IKE-less case) and
+//! grants the leases that they work under.
+//!
+//! One [`plan`] says which tunnels there are; every gateway that calls home is led to its part of
+//! it. The controller holds no key of any tunnel: the pairs make their own.
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod config;
+mod desk;
+mod fleet;
+pub mod lease;
+mod link;
+pub mod local;
+pub mod plan;
+pub mod reconcile;
+pub mod reqids;
+pub mod serve;
+mod session;
+pub mod status;
+pub mod store;

@@ -1,0 +1,261 @@
+//! `serve`: takes the gateways in that call home, and the owner's commands.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bartizan_model::ids::NodeId;
+use bartizan_process::journal::{self, Level};
+use bartizan_tls::{Established, TlsError, call_home_client, connect_home};
+use rustls::ClientConfig;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::runtime;
+use tokio::task::{AbortHandle, JoinSet, LocalSet};
+use tokio::time::sleep;
+
+use crate::config::Config;
+use crate::desk::Desk;
+use crate::fleet::Fleet;
+use crate::lease::{Granter, LeaseError};
+use crate::link::Link;
+use crate::local;
+use crate::plan::{Plan, PlanErrors};
+use crate::session::Gateway;
+use crate::store::{Store, StoreError};
+
+/// How long a handshake may take; a gateway signs in its TPM.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
+
+/// Handshakes at once, in all and from one address: who never ends one keeps nobody else out.
+const HANDSHAKES: usize = 128;
+const HANDSHAKES_OF_ONE: usize = 8;
+
+/// Commands at once.
+const COMMANDS: usize = 32;
+
+/// The rest after the system had no descriptor to give.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// `serve` cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The state file cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plan that was kept does not fit the configuration.
+    #[error("the plan that was kept does not fit the configuration")]
+    Kept(#[source] PlanErrors),
+    /// No leases can be signed.
+    #[error("lease.signer")]
+    Lease(#[from] LeaseError),
+    /// TLS cannot be configured.
+    #[error("TLS")]
+    Tls(#[from] TlsError),
+    /// A socket cannot be opened.
+    #[error("cannot listen on {what}")]
+    Listen {
+        /// Which.
+        what: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The event loop cannot be made.
+    #[error("cannot make the event loop")]
+    Runtime(#[source] io::Error),
+}
+
+/// Serves until the process is killed.
+///
+/// # Errors
+///
+/// [`ServeError`] if it cannot begin.
+pub fn serve(config: &Config) -> Result<(), ServeError> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(HANDSHAKES)
+        .build()
+        .map_err(ServeError::Runtime)?;
+    LocalSet::new().block_on(&runtime, async {
+        let never = Controller::start(config).await?.run().await;
+        match never {}
+    })
+}
+
+struct Controller {
+    desk: Rc<Desk>,
+    tls: Arc<ClientConfig>,
+    gateways: TcpListener,
+    commands: UnixListener,
+    handshakes: JoinSet<(SocketAddr, Result<Established, TlsError>)>,
+    /// How many of them come from one address.
+    shaking: BTreeMap<IpAddr, usize>,
+    sessions: JoinSet<()>,
+    /// The present session of each gateway.
+    present: BTreeMap<NodeId, AbortHandle>,
+    attended: JoinSet<io::Result<()>>,
+}
+
+impl Controller {
+    async fn start(config: &Config) -> Result<Self, ServeError> {
+        let (store, kept) = Store::open(&config.state)?;
+        let plan = Plan::try_from(&kept.document).map_err(ServeError::Kept)?;
+        let fleet = Fleet::new(&config.nodes, plan, &kept.reqids).map_err(ServeError::Kept)?;
+        let granter = granter(config)?;
+        let tls = call_home_client(&config.identity, &config.anchors)?;
+        let gateways = TcpListener::bind(config.listen).await;
+        let gateways = gateways.map_err(|cause| ServeError::Listen {
+            what: config.listen.to_string(),
+            cause,
+        })?;
+        let commands = local::listen(&config.socket).map_err(|cause| ServeError::Listen {
+            what: PathBuf::from(&config.socket).display().to_string(),
+            cause,
+        })?;
+        journal::log(Level::Info, format_args!("listening on {}", config.listen));
+        Ok(Self {
+            desk: Rc::new(Desk::new(fleet, (store, kept), granter, config)),
+            tls,
+            gateways,
+            commands,
+            handshakes: JoinSet::new(),
+            shaking: BTreeMap::new(),
+            sessions: JoinSet::new(),
+            present: BTreeMap::new(),
+            attended: JoinSet::new(),
+        })
+    }
+
+    async fn run(mut self) -> core::convert::Infallible {
+        loop {
+            tokio::select! {
+                called = self.gateways.accept() => match called {
+                    Ok((stream, address)) => self.shake_hands(stream, address),
+                    Err(error) => out_of_breath(&error).await,
+                },
+                asked = self.commands.accept(), if self.attended.len() < COMMANDS => match asked {
+                    Ok((stream, _)) => {
+                        let desk = Rc::clone(&self.desk);
+                        self.attended.spawn_local(local::attend(stream, desk));
+                    }
+                    Err(error) => out_of_breath(&error).await,
+                },
+                Some(shaken) = self.handshakes.join_next() => {
+                    // A handshake is never aborted and a panic ends the process.
+                    if let Ok((address, result)) = shaken {
+                        self.shaken(address, result);
+                    }
+                },
+                Some(_over) = self.sessions.join_next() => {}
+                Some(attended) = self.attended.join_next() => {
+                    if let Ok(Err(error)) = attended {
+                        journal::log(Level::Debug, format_args!("a command: {error}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn shake_hands(&mut self, stream: TcpStream, address: SocketAddr) {
+        let of_one = self.shaking.entry(address.ip()).or_default();
+        if self.handshakes.len() >= HANDSHAKES || *of_one >= HANDSHAKES_OF_ONE {
+            self.desk.count("handshake-crowd");
+            return;
+        }
+        *of_one = of_one.saturating_add(1);
+        let tls = Arc::clone(&self.tls);
+        self.handshakes.spawn_local(async move {
+            let established = connect_home(stream, tls, HANDSHAKE_LIMIT).await;
+            (address, established)
+        });
+    }
+
+    fn shaken(&mut self, address: SocketAddr, result: Result<Established, TlsError>) {
+        if let Some(of_one) = self.shaking.get_mut(&address.ip()) {
+            *of_one = of_one.saturating_sub(1);
+            if *of_one == 0 {
+                self.shaking.remove(&address.ip());
+            }
+        }
+        match result {
+            Ok(established) => self.begin(address, established),
+            Err(error) => {
+                self.desk.count("handshake-refused");
+                journal::log(Level::Warn, format_args!("a call home: {}", chain(&error)));
+            }
+        }
+    }
+
+    /// Begins a session; an older one of the same gateway is over.
+    fn begin(&mut self, address: SocketAddr, established: Established) {
+        let Established {
+            stream,
+            node,
+            ldevid,
+        } = established;
+        let Some((number, desired)) = self.desk.connected(&node, address) else {
+            self.desk.count("unknown-node");
+            journal::log(
+                Level::Warn,
+                format_args!("{node} called home, and is no node of ours"),
+            );
+            return;
+        };
+        journal::log(Level::Info, format_args!("{node} called home"));
+        let gateway = Gateway {
+            node: node.clone(),
+            ldevid,
+            link: Link::new(stream),
+            desired,
+        };
+        let desk = Rc::clone(&self.desk);
+        let session = self.sessions.spawn_local(async move {
+            let node = gateway.node.clone();
+            let error = gateway.attend(&desk).await;
+            desk.disconnected(&node, number, &chain(&error));
+        });
+        if let Some(older) = self.present.insert(node, session) {
+            older.abort();
+        }
+    }
+}
+
+fn granter(config: &Config) -> Result<Option<Granter>, ServeError> {
+    let Some(signer) = &config.signer else {
+        journal::log(
+            Level::Warn,
+            format_args!(
+                "no leases are granted: attested enrolment is not in this build, and no signer is \
+                 configured"
+            ),
+        );
+        return Ok(None);
+    };
+    let granter = Granter::load(signer, config.lease)?;
+    journal::log(
+        Level::Warn,
+        format_args!("leases are unattested: for testbeds only"),
+    );
+    Ok(Some(granter))
+}
+
+async fn out_of_breath(error: &io::Error) {
+    journal::log(Level::Warn, format_args!("accept: {error}"));
+    sleep(BREATH).await;
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn core::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

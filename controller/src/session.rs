@@ -1,0 +1,190 @@
+//! One gateway's session, from its hello to its end: leases on cadence, the plan kept, the state
+//! watched.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bartizan_model::ids::{NodeId, Thumbprint};
+use bartizan_netconf::client::Request;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::desk::Desk;
+use crate::fleet::{Configuration, Desired};
+use crate::link::{Link, LinkError, Refusal};
+use crate::reconcile::{Step, step};
+
+/// The shortest time between two looks at a gateway's state.
+const STATE_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long an edit that was refused waits before it is tried again, if nothing changes.
+const EDIT_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often a gateway's configuration is compared though nothing has changed.
+const AUDIT_PAUSE: Duration = Duration::from_mins(5);
+
+/// How often a gateway may show, after an edit that it accepted, that it does not run it.
+const ROUNDS: u32 = 3;
+
+/// A gateway that called home.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) node: NodeId,
+    /// The key of its certificate, which its leases name.
+    pub(crate) ldevid: Thumbprint,
+    pub(crate) link: Link,
+    pub(crate) desired: watch::Receiver<Arc<Desired>>,
+}
+
+/// When the next of each is due.
+struct Due {
+    lease: Instant,
+    configuration: Instant,
+    state: Instant,
+}
+
+impl Gateway {
+    /// Speaks with the gateway until the session is over.
+    pub(crate) async fn attend(mut self, desk: &Desk) -> LinkError {
+        match self.work(desk).await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn work(&mut self, desk: &Desk) -> Result<core::convert::Infallible, LinkError> {
+        self.link.greet().await?;
+        if let Err(refusal) = self.link.order(&Request::Subscribe).await? {
+            return Err(LinkError::Refused("tell what happens", refusal));
+        }
+        let now = Instant::now();
+        let mut due = Due {
+            lease: now,
+            configuration: now,
+            state: now,
+        };
+        let mut refused = false;
+        loop {
+            let now = Instant::now();
+            if due.lease <= now {
+                self.renew_lease(desk).await?;
+                due.lease = after(now, desk.lease_cadence);
+                if refused {
+                    // What was refused for want of a lease may be taken with one.
+                    due.configuration = now;
+                }
+            }
+            if due.configuration <= now || self.desired.has_changed().unwrap_or(false) {
+                refused = !self.configure(desk).await?;
+                let pause = if refused { EDIT_PAUSE } else { AUDIT_PAUSE };
+                due.configuration = after(Instant::now(), pause);
+                due.state = Instant::now();
+            }
+            if due.state <= Instant::now() {
+                self.look(desk).await?;
+                due.state = after(Instant::now(), desk.poll);
+            }
+            self.rest(desk, &mut due).await?;
+        }
+    }
+
+    /// Waits until something is due or happens.
+    async fn rest(&mut self, desk: &Desk, due: &mut Due) -> Result<(), LinkError> {
+        let next = due.lease.min(due.configuration).min(due.state);
+        tokio::select! {
+            notice = self.link.notice() => {
+                desk.noticed(&self.node, &notice?);
+                // One look for a crowd of notices.
+                due.state = due.state.min(after(Instant::now(), STATE_PAUSE));
+            }
+            // The desk outlives its sessions, so the sender never goes away.
+            _changed = self.desired.changed() => self.desired.mark_changed(),
+            () = sleep_until(next) => {}
+        }
+        Ok(())
+    }
+
+    /// Asks for the nonce and grants a lease over it.
+    async fn renew_lease(&mut self, desk: &Desk) -> Result<(), LinkError> {
+        let Some(granter) = &desk.granter else {
+            return Ok(());
+        };
+        let state = self.link.read("show its state", &Request::State).await?;
+        let nonce = state.nonce;
+        desk.observed(&self.node, state);
+        let Some(nonce) = nonce else {
+            desk.tell(&self.node, "shows no nonce for a lease");
+            desk.count("lease-without-nonce");
+            return Ok(());
+        };
+        let lease = match granter.grant(&self.node, self.ldevid, nonce) {
+            Ok(lease) => lease,
+            Err(error) => {
+                desk.tell(&self.node, &format!("no lease can be signed: {error}"));
+                desk.count("lease-unsigned");
+                return Ok(());
+            }
+        };
+        match self.link.order(&Request::Grant(&lease)).await? {
+            Ok(()) => desk.leased(&self.node, granter.lease()),
+            Err(refusal) => {
+                desk.tell(&self.node, &format!("refused a lease: {refusal}"));
+                desk.count("lease-refused");
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what the gateway runs with what it should, and corrects it; false if it refuses.
+    async fn configure(&mut self, desk: &Desk) -> Result<bool, LinkError> {
+        for _round in 0..ROUNDS {
+            let desired = Arc::clone(&self.desired.borrow_and_update());
+            let running = self
+                .link
+                .read("show its configuration", &Request::Configuration)
+                .await?;
+            let edit = match step(&running.policies, &desired.policies) {
+                Step::Nothing => {
+                    desk.configured(&self.node, Configuration::Same(desired.version));
+                    return Ok(true);
+                }
+                Step::Replace => {
+                    self.link
+                        .order(&Request::Replace(&desired.policies))
+                        .await?
+                }
+                Step::Change { remove, put } => {
+                    let change = Request::Change {
+                        remove: &remove,
+                        put: &put,
+                    };
+                    self.link.order(&change).await?
+                }
+            };
+            if let Err(refusal) = edit {
+                return Ok(self.refused(desk, &refusal));
+            }
+        }
+        desk.configured(
+            &self.node,
+            Configuration::Refused("accepts an edit and does not run it".to_owned()),
+        );
+        Ok(false)
+    }
+
+    fn refused(&self, desk: &Desk, refusal: &Refusal) -> bool {
+        desk.count("edit-refused");
+        desk.configured(&self.node, Configuration::Refused(refusal.to_string()));
+        false
+    }
+
+    async fn look(&mut self, desk: &Desk) -> Result<(), LinkError> {
+        let state = self.link.read("show its state", &Request::State).await?;
+        desk.observed(&self.node, state);
+        Ok(())
+    }
+}
+
+fn after(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or(now)
+}
