@@ -48,6 +48,9 @@ pub(crate) mod attribute {
 /// `IPPROTO_ESP`.
 pub(crate) const ESP: u8 = 50;
 
+/// `XFRM_STATE_NOPMTUDISC`: the outer header's DF bit stays clear; else it is the inner one's.
+pub(crate) const STATE_NOPMTUDISC: u8 = 4;
+
 /// `XFRM_STATE_ESN`.
 pub(crate) const STATE_ESN: u8 = 128;
 

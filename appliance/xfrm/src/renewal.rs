@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use bartizan_model::ids::OrderId;
 use bartizan_model::message::{SaId, SaInstall, XfrmToEngine};
-use bartizan_model::policy::Suite;
+use bartizan_model::policy::{DontFragment, Suite};
 use bartizan_process::journal::{self, Level};
 use rustix::io::Errno;
 
@@ -123,6 +123,7 @@ impl Programmer {
                     source: shown.source,
                     reqid: shown.reqid,
                     mode,
+                    df: DontFragment::default(),
                     selector,
                     suite: Suite::AesGcm256,
                     replay_window: ReplayWindow::SMALLEST,

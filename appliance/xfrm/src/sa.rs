@@ -4,11 +4,13 @@ use core::net::IpAddr;
 
 use bartizan_model::ids::Spi;
 use bartizan_model::message::{SaId, SaInstall};
-use bartizan_model::policy::{Direction, Lifetime, Mode, Suite};
+use bartizan_model::policy::{Direction, DontFragment, Lifetime, Mode, Suite};
 use bartizan_secret::Secret;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::numbers::{ESP, MODE_TRANSPORT, MODE_TUNNEL, NO_LIMIT, STATE_ESN, attribute as number};
+use crate::numbers::{
+    ESP, MODE_TRANSPORT, MODE_TUNNEL, NO_LIMIT, STATE_ESN, STATE_NOPMTUDISC, attribute as number,
+};
 use crate::selector::{KernelSelector, Owner, SELECTOR};
 use crate::wire::{Reader, Writer, attribute, family};
 
@@ -23,6 +25,8 @@ pub struct KernelSa {
     pub reqid: u32,
     /// Tunnel or transport.
     pub mode: Mode,
+    /// The outer header's Don't Fragment bit, in tunnel mode over IPv4.
+    pub df: DontFragment,
     /// What it may carry.
     pub selector: KernelSelector,
     /// The algorithms.
@@ -46,6 +50,7 @@ impl KernelSa {
             source: order.source,
             reqid: order.reqid.into(),
             mode: order.mode,
+            df: order.df,
             selector: KernelSelector::of(&order.selector, order.direction, Owner::BuiltIn)?,
             suite: order.suite,
             // The sender remembers nothing; the kernel still wants a window for ESN.
@@ -87,8 +92,15 @@ impl KernelSa {
         writer.u16(family(self.id.destination));
         writer.u8(mode_number(self.mode));
         writer.u8(0); // the window stands in REPLAY_ESN
-        writer.u8(STATE_ESN);
+        writer.u8(STATE_ESN | self.df_flag());
         writer.align(8);
+    }
+
+    fn df_flag(&self) -> u8 {
+        match (self.mode, self.id.destination, self.df) {
+            (Mode::Tunnel, IpAddr::V4(_), DontFragment::Clear) => STATE_NOPMTUDISC,
+            _ => 0,
+        }
     }
 
     /// The body of ALLOCSPI, which makes a larval SA with an SPI between `low` and `high`.

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 100 | built-in bypasses, and what may never be forwarded |
 //! | 1000 + place | protect and discard entries of the controller |
-//! | 2^31 + place | packets of a LAN on their way to an outbound protect entry |
+//! | 2^31 + place | packets of a LAN before and after protection |
 //! | 2^32 - 2 | the gateway's own PMTU errors, where no entry claims them |
 //! | 2^32 - 1 | block all |
 
@@ -21,44 +21,42 @@ use crate::selector::{KernelSelector, Owner, Upper};
 /// What an entry becomes, in the order to install it: what protects comes before what lets pass.
 /// Take it out the other way round. `None` if the entry contradicts itself.
 ///
-/// An inbound entry is looked at for packets to the gateway and for packets to be forwarded. An
-/// outbound one is looked at for all that leaves; so that packets of a LAN get that far, what the
-/// entry will protect may be forwarded. Such a permit stands beneath every inbound entry: what one
-/// of them claims must have come under its SA.
+/// An entry claims packets where they come in (`in`, `fwd`) or go out (`out`). For a packet of a
+/// LAN that is half of its way: one that will be protected must be let in, one that was protected
+/// must be let out. Such a permit stands beneath every claim, so that it opens nothing that an
+/// entry claims, its own or another.
 pub fn program(entry: &Policy) -> Option<Vec<KernelPolicy>> {
     if entry.priority > PLACE_MAX {
         return None;
     }
     let owner = Owner::Entry(entry.reqid);
     let selector = KernelSelector::of(&entry.selector, entry.direction, owner)?;
-    let (verdict, tunnel) = match &entry.action {
-        Action::Discard => (Verdict::Block, true),
+    let (verdict, mode) = match &entry.action {
+        Action::Discard => (Verdict::Block, None),
         Action::Protect(protect) => (
             Verdict::Protect(template(entry, protect)?),
-            protect.mode == Mode::Tunnel,
+            Some(protect.mode),
         ),
     };
+    let (mut claims, other_half) = match entry.direction {
+        Direction::Inbound => (
+            vec![KernelDirection::In, KernelDirection::Forward],
+            KernelDirection::Out,
+        ),
+        Direction::Outbound => (vec![KernelDirection::Out], KernelDirection::Forward),
+    };
+    if mode == Some(Mode::Transport) {
+        // The two ends are gateways: there is nothing to forward.
+        claims.retain(|direction| *direction != KernelDirection::Forward);
+    }
     let place = |band: u32| band.saturating_add(entry.priority);
-    let claim = |direction| policy(direction, selector, place(ENTRIES), verdict);
-    let mut policies = Vec::with_capacity(2);
-    match entry.direction {
-        Direction::Inbound => {
-            policies.push(claim(KernelDirection::In));
-            // The two ends of a transport SA are gateways: there is nothing to forward.
-            if tunnel {
-                policies.push(claim(KernelDirection::Forward));
-            }
-        }
-        Direction::Outbound => {
-            policies.push(claim(KernelDirection::Out));
-            // Where both directions have the same selector the inbound entry claims it all.
-            let permits = verdict != Verdict::Block && tunnel && selector != selector.reversed();
-            if permits {
-                let permit = place(PERMITS);
-                let forward = KernelDirection::Forward;
-                policies.push(policy(forward, selector, permit, Verdict::Pass));
-            }
-        }
+    let mut policies: Vec<_> = claims
+        .into_iter()
+        .map(|direction| policy(direction, selector, place(ENTRIES), verdict))
+        .collect();
+    // Where both directions have one selector, the other one claims all that could be let pass.
+    if mode == Some(Mode::Tunnel) && selector != selector.reversed() {
+        policies.push(policy(other_half, selector, place(PERMITS), Verdict::Pass));
     }
     Some(policies)
 }
@@ -140,7 +138,7 @@ const BYPASS: u32 = 100;
 /// The band of the controller's entries.
 const ENTRIES: u32 = 1000;
 
-/// The band of what may be forwarded towards an outbound entry.
+/// The band of what is let pass before it is protected and after it was.
 const PERMITS: u32 = 1 << 31;
 
 /// The gateway's own PMTU errors.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use bartizan_model::ids::Spi;
 use bartizan_model::message::SaId;
-use bartizan_model::policy::{Mode, Prefix, Suite};
+use bartizan_model::policy::{DontFragment, Mode, Prefix, Suite};
 use bartizan_secret::Secret;
 use bartizan_xfrm::{
     Dump, Event, KernelDirection, KernelPolicy, KernelSa, KernelSelector, Limits, NoRoom, Owner,
@@ -99,6 +99,7 @@ prop_compose! {
         spi in 256..=u32::MAX,
         reqid in any::<u32>(),
         mode in mode(),
+        df in prop_oneof![Just(DontFragment::Clear), Just(DontFragment::Copy)],
         words in 1..=128_u32,
         limits in limits(),
     ) -> KernelSa {
@@ -107,6 +108,7 @@ prop_compose! {
             source,
             reqid,
             mode,
+            df,
             selector,
             suite: Suite::AesGcm256,
             replay_window: ReplayWindow::new(words * 32).unwrap(),
@@ -388,6 +390,7 @@ fn a_request_that_does_not_fit_leaves_no_key_behind() {
         source: [192, 0, 2, 2].into(),
         reqid: 1,
         mode: Mode::Tunnel,
+        df: DontFragment::Clear,
         selector: KernelSelector::new(
             Prefix::ANY_V4,
             Prefix::ANY_V4,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bartizan_model::message::SaId;
-use bartizan_model::policy::{Mode, Prefix};
+use bartizan_model::policy::{DontFragment, Mode, Prefix};
 use bartizan_xfrm::{
     KernelDirection, KernelPolicy, KernelSa, KernelSelector, Owner, Replies, Said, Template,
     Verdict,
@@ -100,7 +100,11 @@ pub(crate) fn sa_info_of(sa: &KernelSa) -> UserSaInfo {
         reqid: sa.reqid,
         family: family_of(sa.id.destination),
         mode: mode_of(sa.mode),
-        flags: 128,
+        flags: 128
+            | match (sa.mode, sa.id.destination, sa.df) {
+                (Mode::Tunnel, IpAddr::V4(_), DontFragment::Clear) => 4,
+                _ => 0,
+            },
         ..UserSaInfo::default()
     }
 }
