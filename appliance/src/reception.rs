@@ -148,7 +148,7 @@ impl Reception {
             for act in acts {
                 self.act(act, &mut passed)?;
             }
-            self.tell_of(before)?;
+            self.tell_of(before);
         }
         Ok(())
     }
@@ -211,16 +211,12 @@ impl Reception {
     }
 
     /// Says in the journal and to the service manager that the state has changed.
-    fn tell_of(&self, before: Lifecycle) -> Result<(), Fault> {
+    fn tell_of(&self, before: Lifecycle) {
         let state = self.supervisor.state();
-        if state == before {
-            return Ok(());
+        if state != before {
+            journal::log(Level::Info, format_args!("{before:?} -> {state:?}"));
+            self.watchdog.notifier().status(&words(state));
         }
-        journal::log(Level::Info, format_args!("{before:?} -> {state:?}"));
-        self.watchdog
-            .notifier()
-            .status(&words(state))
-            .map_err(|errno| Fault::os("cannot notify the service manager", errno))
     }
 
     /// Shows the status to who has asked.

@@ -20,8 +20,8 @@ use rustix::net::{
 
 use crate::vocabulary::{Beside, Vocabulary};
 
-/// The most bytes that wait to be sent on one channel, each message counted with
-/// [`MESSAGE_COST`] more. Beyond it the neighbour does not keep up, and that is an error.
+/// The most bytes that wait to be sent on one channel, each message counted with 128 more. Beyond it
+/// the neighbour does not keep up, and that is an error.
 pub const QUEUE_MAX: usize = 32 * 1024 * 1024;
 
 /// [`Channel::has_room`] turns false at this many bytes.

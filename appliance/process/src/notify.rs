@@ -36,39 +36,45 @@ impl Notifier {
         };
         let socket = UnixDatagram::unbound()?;
         socket.connect_addr(&address)?;
-        socket.set_nonblocking(true)?;
         Ok(Self(Some(socket)))
     }
 
-    /// Says that the start is complete.
+    /// Says that the start is complete; waits until the service manager can be told.
     ///
     /// # Errors
     ///
     /// The kernel's error; the service manager would wait in vain.
     pub fn ready(&self, status: &str) -> Result<(), Errno> {
-        self.send(&format!("READY=1\nSTATUS={status}"), None)
+        self.send(
+            &format!("READY=1\nSTATUS={status}"),
+            None,
+            SendFlags::empty(),
+        )
     }
 
-    /// Says what the process does now, in words.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's error.
-    pub fn status(&self, status: &str) -> Result<(), Errno> {
-        self.send(&format!("STATUS={status}"), None)
+    /// Says what the process does now, in words for people; nothing depends on it, so it is left
+    /// out where the service manager is busy.
+    pub fn status(&self, status: &str) {
+        let _told = self.send(&format!("STATUS={status}"), None, SendFlags::DONTWAIT);
     }
 
-    /// Gives a descriptor to keep over restarts, in place of one of the same name.
+    /// Gives a descriptor to keep over restarts, in place of one of the same name; waits until the
+    /// service manager can be told.
     ///
     /// # Errors
     ///
     /// The kernel's error.
     pub fn store(&self, name: &str, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), None)?;
-        self.send(&format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), Some(fd))
+        let wait = SendFlags::empty();
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), None, wait)?;
+        self.send(
+            &format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"),
+            Some(fd),
+            wait,
+        )
     }
 
-    fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>, wait: SendFlags) -> Result<(), Errno> {
         let Some(socket) = &self.0 else {
             return Ok(());
         };
@@ -81,7 +87,12 @@ impl Notifier {
             return Err(Errno::INVAL);
         }
         let parts = [IoSlice::new(text.as_bytes())];
-        sendmsg(socket.as_fd(), &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
+        sendmsg(
+            socket.as_fd(),
+            &parts,
+            &mut ancillary,
+            SendFlags::NOSIGNAL | wait,
+        )?;
         Ok(())
     }
 }
@@ -125,7 +136,11 @@ impl Watchdog {
         }
         // A full queue is no reason to stop: the next round tries again, and if none gets through
         // the service manager ends this process, as it should.
-        if self.notifier.send("WATCHDOG=1", None).is_ok() {
+        if self
+            .notifier
+            .send("WATCHDOG=1", None, SendFlags::DONTWAIT)
+            .is_ok()
+        {
             self.fed = now;
         }
     }

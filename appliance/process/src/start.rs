@@ -124,7 +124,7 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
                 }
             }
             (SupervisorToRole::Start(config), passed) => {
-                watchdog.notifier().status("at work").map_err(told)?;
+                watchdog.notifier().status("at work");
                 return Ok(Started {
                     prepared,
                     config,
