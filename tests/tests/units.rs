@@ -24,7 +24,11 @@ use bartizan_tests::{
 };
 use rustix::{
     fs::{MemfdFlags, memfd_create},
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    io::Errno,
+    net::{
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg,
+        socket,
+    },
     process::Signal,
 };
 
@@ -104,6 +108,11 @@ fn tells_what_it_has() {
         "configuration {}",
         fs::read_to_string("/etc/bartizan/appliance.toml").unwrap()
     );
+    println!("chroot {:?}", rustix::process::chroot("/"));
+    for family in [AddressFamily::UNIX, AddressFamily::INET] {
+        let socket = socket(family, SocketType::DGRAM, None).map(drop);
+        println!("socket {family:?} {socket:?}");
+    }
     println!(
         "environment {}",
         std::env::var("SPECIAL").unwrap_or_default()
@@ -159,18 +168,19 @@ fn gives_up() {
 #[test]
 fn a_service_has_what_its_unit_grants_and_no_more() {
     in_guest!(Boot::uml(), || {
-        let common = "Group=roles\nNoNewPrivileges=yes\nUMask=0777\nLimitCORE=0\nLimitMEMLOCK=8M\nLimitNOFILE=100\n\
-                      WatchdogSec=10\nRestart=always\n";
-        let one = format!(
-            "{common}User=one\nCapabilityBoundingSet=\nPrivateNetwork=yes\nEnvironment=SPECIAL=yes"
-        );
-        let two = format!(
-            "{common}User=two\nCapabilityBoundingSet=CAP_NET_ADMIN\nAmbientCapabilities=CAP_NET_ADMIN\n\
-             SupplementaryGroups=tss"
-        );
+        // What every role has that ships, and what differs among them.
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../appliance/units/bartizan-.service.d/hardening.conf");
+        fs::create_dir_all("/run/units/service.d").unwrap();
+        fs::copy(shipped, "/run/units/service.d/hardening.conf").unwrap();
+        let one = "User=one\nGroup=roles\nCapabilityBoundingSet=\nPrivateNetwork=yes\nEnvironment=SPECIAL=yes\n\
+                   RestrictAddressFamilies=AF_UNIX";
+        let two = "User=two\nGroup=roles\nCapabilityBoundingSet=CAP_NET_ADMIN\n\
+                   AmbientCapabilities=CAP_NET_ADMIN\nSupplementaryGroups=tss\n\
+                   RestrictAddressFamilies=AF_UNIX AF_NETLINK";
         let (gateway, mut appliance) = start(&[
-            ("one.service", "tells_what_it_has", &one),
-            ("two.service", "tells_what_it_has", &two),
+            ("one.service", "tells_what_it_has", one),
+            ("two.service", "tells_what_it_has", two),
         ]);
         gateway.ip(&["link add extra type dummy"]);
         appliance.wait_ready(&["one.service"], LIMIT);
@@ -194,6 +204,7 @@ fn a_service_has_what_its_unit_grants_and_no_more() {
                 assert_eq!(field(status, set), capabilities, "{set}");
             }
             assert_eq!(field(status, "NoNewPrivs:"), "1");
+            assert_eq!(field(status, "Seccomp_filters:"), "3");
             assert_eq!(field(status, "Umask:"), "0777");
             let uids = field(status, "Uid:");
             let uid = uids.split(' ').next().unwrap();
@@ -216,11 +227,21 @@ fn a_service_has_what_its_unit_grants_and_no_more() {
             "{journal}"
         );
         assert!(
-            journal.contains("Max open files            100                  100"),
+            journal.contains("Max open files            1024                 1024"),
             "{journal}"
         );
         assert!(journal.contains("configuration text"), "{journal}");
         assert!(journal.contains("environment yes"), "{journal}");
+        assert!(
+            journal.contains(&format!("chroot {:?}", Err::<(), _>(Errno::PERM))),
+            "{journal}"
+        );
+        let refused = |family| format!("socket {family:?} {:?}", Err::<(), _>(Errno::AFNOSUPPORT));
+        assert!(journal.contains(&refused(AddressFamily::INET)), "{journal}");
+        assert!(
+            !journal.contains(&refused(AddressFamily::UNIX)),
+            "{journal}"
+        );
         // One has a network of its own with a loopback only; two has the gateway's.
         assert!(journal.contains("interfaces 1"), "{journal}");
         assert!(journal.contains("interfaces 2"), "{journal}");

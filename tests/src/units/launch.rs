@@ -17,6 +17,7 @@ use rustix::net::{
 use super::{
     UnitError,
     accounts::Accounts,
+    calls::SystemCalls,
     service::Service,
     shim::{ARGUMENT, MOST_BYTES, MOST_FDS, Order},
 };
@@ -30,6 +31,7 @@ pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 /// What a service is started with.
 pub(super) struct Surroundings<'manager> {
     pub(super) accounts: &'manager Accounts,
+    pub(super) calls: &'manager SystemCalls,
     /// Where the binaries are instead of `/usr/bin`.
     pub(super) binaries: &'manager Path,
     /// Where its output goes.
@@ -131,6 +133,7 @@ fn order(service: &Service, surroundings: &Surroundings<'_>) -> Result<Order, Un
         no_new_privileges: execution.no_new_privileges,
         umask: execution.umask,
         limits: execution.limits.clone(),
+        filter: surroundings.calls.filter(execution)?,
         descriptor_names: surroundings
             .descriptors
             .iter()

@@ -10,7 +10,7 @@ use rustix::{
 use super::{
     UnitError,
     accounts::Accounts,
-    service::{Socket, SocketKind},
+    socket::{Socket, SocketKind},
 };
 
 /// Listens as a socket unit asks.

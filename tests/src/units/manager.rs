@@ -21,12 +21,14 @@ use rustix::{
 use super::{
     UnitError,
     accounts::Accounts,
+    calls::SystemCalls,
     event::What,
     file::names,
     launch::{Surroundings, launch},
     listener::listen_on,
     notice::Inbox,
-    service::{Service, Socket},
+    service::Service,
+    socket::Socket,
     unit::{Present, Unit},
 };
 
@@ -50,6 +52,7 @@ pub struct Manager {
     units: Vec<Unit>,
     sockets: BTreeMap<String, (Socket, OwnedFd)>,
     accounts: Accounts,
+    calls: SystemCalls,
     binaries: PathBuf,
     journal: File,
     stopping: bool,
@@ -98,6 +101,7 @@ impl Manager {
             units,
             sockets,
             accounts,
+            calls: SystemCalls::read()?,
             binaries: setup.binaries.clone(),
             journal,
             stopping: false,
@@ -138,6 +142,7 @@ impl Manager {
             .map(|(name, fd)| (name.as_str(), fd.as_fd()));
         let surroundings = Surroundings {
             accounts: &self.accounts,
+            calls: &self.calls,
             binaries: &self.binaries,
             journal: &self.journal,
             inbox: &unit.inbox_path,

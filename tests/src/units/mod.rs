@@ -4,6 +4,7 @@
 //! know ends it; what it knows and cannot do stands in [`service::NOT_EMULATED`], each with its reason.
 
 pub mod accounts;
+mod calls;
 pub mod event;
 pub mod file;
 mod launch;
@@ -12,7 +13,9 @@ pub mod manager;
 mod notice;
 pub mod service;
 pub mod shim;
+pub mod socket;
 mod unit;
+mod value;
 
 use std::path::PathBuf;
 
@@ -65,6 +68,9 @@ pub enum UnitError {
         #[source]
         cause: std::io::Error,
     },
+    /// A system call, a group of them or an address family that the machine does not know.
+    #[error("no system call, group or address family {0}")]
+    Call(String),
     /// A user or group that no file names.
     #[error("no user or group {0}")]
     Account(String),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     UnitError,
     file::{Assignment, read},
+    value::{append, boolean, check_unit, size, time, words},
 };
 
 /// Sandboxing that is systemd's alone: here it is read and left out. `./test units` checks its score.
@@ -21,9 +22,8 @@ pub const NOT_EMULATED: &[(&str, &str)] = &[
     ("KeyringMode", "the test kernel has no key rings"),
     (
         "LockPersonality",
-        "a system call filter; the role's own is narrower",
+        "a system call that SystemCallFilter does not let through",
     ),
-    ("MemoryDenyWriteExecute", "as LockPersonality"),
     (
         "PrivateDevices",
         "a view of the files; the role's own Landlock rules are narrower",
@@ -46,13 +46,9 @@ pub const NOT_EMULATED: &[(&str, &str)] = &[
         "as PrivateDevices; a guest's files are read-only anyway",
     ),
     ("RemoveIPC", "as PrivateIPC"),
-    ("RestrictAddressFamilies", "as LockPersonality"),
     ("RestrictNamespaces", "as LockPersonality"),
     ("RestrictRealtime", "as LockPersonality"),
     ("RestrictSUIDSGID", "as LockPersonality"),
-    ("SystemCallArchitectures", "as LockPersonality"),
-    ("SystemCallErrorNumber", "as LockPersonality"),
-    ("SystemCallFilter", "as LockPersonality"),
     ("TasksMax", "a control group's limit"),
 ];
 
@@ -104,6 +100,12 @@ pub struct Execution {
     pub limits: Vec<(Resource, u64)>,
     /// `PrivateNetwork=`.
     pub private_network: bool,
+    /// `SystemCallFilter=`, names and groups; every call if there is none.
+    pub calls: Option<Vec<String>>,
+    /// `RestrictAddressFamilies=`; every family if there is none.
+    pub families: Option<Vec<String>>,
+    /// `MemoryDenyWriteExecute=`.
+    pub no_writable_code: bool,
 }
 
 /// A service.
@@ -129,34 +131,6 @@ pub struct Service {
     pub start_limit: Duration,
     /// `TimeoutStopSec=`.
     pub stop_limit: Duration,
-}
-
-/// How a socket is listened on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SocketKind {
-    /// `ListenStream=`.
-    Stream,
-    /// `ListenSequentialPacket=`.
-    SequentialPacket,
-}
-
-/// A socket unit.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Socket {
-    /// Its unit.
-    pub unit: String,
-    /// How and where it listens.
-    pub listen: (SocketKind, String),
-    /// `FileDescriptorName=`; the unit's name if there is none.
-    pub name: String,
-    /// `SocketUser=`.
-    pub user: String,
-    /// `SocketGroup=`.
-    pub group: String,
-    /// `SocketMode=`.
-    pub mode: u32,
-    /// `Backlog=`.
-    pub backlog: i32,
 }
 
 impl Service {
@@ -229,6 +203,18 @@ impl Service {
             "LimitNOFILE" => execution
                 .limits
                 .push((Resource::Nofile, size(value).ok_or_else(refused)?)),
+            "SystemCallFilter" if !value.starts_with('~') => {
+                append(execution.calls.get_or_insert_default(), value);
+            }
+            // What the filter does not let through gets this error, and foreign calls are refused anyway.
+            "SystemCallErrorNumber" if value == "EPERM" => {}
+            "SystemCallArchitectures" if value == "native" => {}
+            "RestrictAddressFamilies" if !value.starts_with('~') => {
+                append(execution.families.get_or_insert_default(), value);
+            }
+            "MemoryDenyWriteExecute" => {
+                execution.no_writable_code = boolean(value).ok_or_else(refused)?;
+            }
             // Only the main process is ever listened to.
             "NotifyAccess" if value == "main" => {}
             "Sockets" => append(&mut self.sockets, value),
@@ -253,120 +239,6 @@ impl Service {
             _ => return Err(refused()),
         }
         Ok(())
-    }
-}
-
-impl Socket {
-    /// Reads a socket unit.
-    ///
-    /// # Errors
-    /// If it asks for what is not known here.
-    pub fn read(folder: &Path, unit: &str) -> Result<Self, UnitError> {
-        let mut listen = None;
-        let mut socket = Self {
-            unit: unit.to_owned(),
-            listen: (SocketKind::Stream, String::new()),
-            name: unit.to_owned(),
-            user: "root".to_owned(),
-            group: "root".to_owned(),
-            mode: 0o666,
-            backlog: 4096,
-        };
-        for assignment in read(folder, unit)? {
-            let value = assignment.value.clone();
-            let refused = || assignment.refused();
-            let path = value.starts_with('/').then_some(value.clone());
-            match (assignment.section.as_str(), assignment.key.as_str()) {
-                ("Unit", _) => check_unit(&assignment)?,
-                ("Socket", "ListenStream") => {
-                    listen = Some((SocketKind::Stream, path.ok_or_else(refused)?));
-                }
-                ("Socket", "ListenSequentialPacket") => {
-                    listen = Some((SocketKind::SequentialPacket, path.ok_or_else(refused)?));
-                }
-                ("Socket", "FileDescriptorName") => socket.name = value,
-                ("Socket", "SocketUser") => socket.user = value,
-                ("Socket", "SocketGroup") => socket.group = value,
-                ("Socket", "SocketMode") => {
-                    socket.mode = u32::from_str_radix(&value, 8).map_err(|_| refused())?;
-                }
-                ("Socket", "Backlog") => socket.backlog = value.parse().map_err(|_| refused())?,
-                // The folder is made so, by whoever runs the units.
-                ("Socket", "DirectoryMode") if value == "0755" => {}
-                // It names the socket by Sockets= as well.
-                ("Socket", "Service") => {}
-                _ => return Err(refused()),
-            }
-        }
-        socket.listen = listen.ok_or(UnitError::Absent {
-            unit: unit.to_owned(),
-            key: "ListenStream",
-        })?;
-        Ok(socket)
-    }
-}
-
-/// Of `[Unit]` only what changes nothing here is taken: every socket listens before the first service starts, all
-/// services start at once, and each is started again for itself.
-fn check_unit(assignment: &Assignment) -> Result<(), UnitError> {
-    let value = assignment.value.as_str();
-    let sockets = || {
-        value
-            .split_whitespace()
-            .all(|unit| unit.ends_with(".socket"))
-    };
-    match assignment.key.as_str() {
-        "Description" | "Documentation" => Ok(()),
-        "PartOf" if value.ends_with(".target") => Ok(()),
-        "Before" | "Wants" if value == "network-pre.target" => Ok(()),
-        "Requires" | "After" if sockets() => Ok(()),
-        "StartLimitIntervalSec" if value == "0" => Ok(()),
-        _ => Err(assignment.refused()),
-    }
-}
-
-fn words(value: &str) -> Vec<String> {
-    value.split_whitespace().map(str::to_owned).collect()
-}
-
-/// An empty assignment resets the list.
-fn append(list: &mut Vec<String>, value: &str) {
-    if value.is_empty() {
-        list.clear();
-    }
-    list.extend(words(value));
-}
-
-fn boolean(value: &str) -> Option<bool> {
-    match value {
-        "yes" | "true" | "1" | "on" => Some(true),
-        "no" | "false" | "0" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// Bytes, or a plain number.
-fn size(value: &str) -> Option<u64> {
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &value[digits.len()..] {
-        "" => 1,
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// Seconds, or a number with one unit.
-fn time(value: &str) -> Option<Duration> {
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number = digits.parse().ok()?;
-    match &value[digits.len()..] {
-        "ms" => Some(Duration::from_millis(number)),
-        "" | "s" => Some(Duration::from_secs(number)),
-        "min" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        _ => None,
     }
 }
 
@@ -410,7 +282,7 @@ mod tests {
             assert_eq!(service.execution.ambient, capabilities, "{unit}");
         }
         for unit in super::super::file::names(&folder, ".socket").unwrap() {
-            Socket::read(&folder, &unit).unwrap();
+            super::super::socket::Socket::read(&folder, &unit).unwrap();
         }
     }
 

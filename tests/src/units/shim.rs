@@ -21,7 +21,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::service::Resource;
+use super::{calls::Filter, service::Resource};
 
 /// The argument that makes the service manager's program this step.
 pub const ARGUMENT: &str = "--exec-shim";
@@ -45,6 +45,7 @@ pub(super) struct Order {
     pub(super) no_new_privileges: bool,
     pub(super) umask: u32,
     pub(super) limits: Vec<(Resource, u64)>,
+    pub(super) filter: Filter,
     pub(super) descriptor_names: Vec<String>,
 }
 
@@ -97,6 +98,7 @@ pub fn exec() -> ! {
             .env("LISTEN_FDS", order.descriptor_names.len().to_string())
             .env("LISTEN_FDNAMES", order.descriptor_names.join(":"));
     }
+    order.filter.apply();
     panic!("cannot run {}: {}", order.command[0], command.exec());
 }
 
