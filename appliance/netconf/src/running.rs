@@ -69,11 +69,6 @@ impl Running {
         self.entries.is_empty()
     }
 
-    /// The orders that make an engine without entries hold these.
-    pub fn orders(&self) -> Vec<ControlToEngine> {
-        Running::default().changes(self)
-    }
-
     /// The copy that outlives this process.
     pub fn to_copy(&self) -> Vec<u8> {
         let copy = Copy {

@@ -223,3 +223,86 @@ pub(crate) static ENTRY_NOT_PROGRAMMED: Node = container(
 );
 
 pub(crate) static EDIT_PROGRAMMED: Node = container("edit-programmed", &[state("entries", U32)]);
+
+#[cfg(test)]
+mod tests {
+    use bartizan_model::policy::{Direction, Mode};
+
+    use super::*;
+    use crate::schema::{ACTIONS, DF_BITS, DIRECTIONS, DfBit, MODES, SpdAction};
+
+    /// How many values a type has: a value that is added breaks the build here.
+    macro_rules! values {
+        ($type:ty: $($value:pat),+ $(,)?) => {{
+            let _all = |value: $type| match value { $($value => {})+ };
+            [$(stringify!($value)),+].len()
+        }};
+    }
+
+    fn check<T: Copy + PartialEq>(words: Words<T>, values: usize) {
+        assert_eq!(words.len(), values);
+        for (place, (word, value)) in words.iter().enumerate() {
+            let same = |(other, other_value): &(&str, T)| other == word || other_value == value;
+            assert_eq!(words.iter().position(same), Some(place), "{word}");
+        }
+    }
+
+    #[test]
+    fn every_value_has_one_word() {
+        use QkdRefusal as Q;
+
+        let alarms = values!(Alarm:
+            Alarm::NoLease, Alarm::PeerNoLease, Alarm::PeerUnreachable, Alarm::PeerAbandoned,
+            Alarm::PeerMismatch, Alarm::TagMismatch, Alarm::TimedOut, Alarm::Kernel,
+            Alarm::LockedMemory, Alarm::Qkd(Q::Unreachable), Alarm::Qkd(Q::TimedOut),
+            Alarm::Qkd(Q::BadRequest), Alarm::Qkd(Q::Unauthorized), Alarm::Qkd(Q::Unavailable),
+            Alarm::Qkd(Q::BadReply), Alarm::Qkd(Q::WrongKeyId), Alarm::Qkd(Q::WrongLength),
+            Alarm::Qkd(Q::ZeroKey), Alarm::Qkd(Q::RepeatedKey), Alarm::Qkd(Q::Busy),
+            Alarm::Qkd(Q::LockedMemory),
+        );
+        check(ALARMS, alarms);
+        check(LIFECYCLES, Lifecycle::ALL.len());
+        check(
+            STATES,
+            values!(TunnelState:
+                TunnelState::Blocked, TunnelState::Starting, TunnelState::Protected,
+                TunnelState::Rekeying,
+            ),
+        );
+        check(
+            SOURCES,
+            values!(SourceSet:
+                SourceSet { qkd: false, kem: false }, SourceSet { qkd: false, kem: true },
+                SourceSet { qkd: true, kem: false }, SourceSet { qkd: true, kem: true },
+            ),
+        );
+        check(
+            PARAMETER_SETS,
+            values!(ParameterSet:
+                ParameterSet::MlKem512, ParameterSet::MlKem768, ParameterSet::MlKem1024,
+            ),
+        );
+        check(NEEDS, values!(Need: Need::Required, Need::Optional));
+        check(DIALS, values!(Dial: Dial::Lower, Dial::Higher));
+        check(COMBINERS, values!(Combiner: Combiner::Hmac, Combiner::Xor));
+        check(
+            REKEY_MODES,
+            values!(RekeyMode: RekeyMode::Delegated, RekeyMode::Controller),
+        );
+        check(
+            DIRECTIONS,
+            values!(Direction: Direction::Inbound, Direction::Outbound),
+        );
+        check(MODES, values!(Mode: Mode::Tunnel, Mode::Transport));
+        check(
+            DF_BITS,
+            values!(DfBit: DfBit::Clear, DfBit::Set, DfBit::Copy),
+        );
+        check(
+            ACTIONS,
+            values!(SpdAction:
+                SpdAction::Protect, SpdAction::Bypass, SpdAction::Discard,
+            ),
+        );
+    }
+}

@@ -24,8 +24,6 @@ pub struct Gateway {
     node: NodeId,
     lifecycle: Option<Lifecycle>,
     running: Running,
-    /// The running configuration is from before a restart, and the engine has not got it.
-    restored: bool,
     question: Option<Question>,
     orders: VecDeque<ControlToEngine>,
     last_edit: EditId,
@@ -74,7 +72,6 @@ impl Gateway {
             node,
             lifecycle: None,
             running: Running::default(),
-            restored: false,
             question: None,
             orders: VecDeque::new(),
             last_edit: EditId(0),
@@ -84,10 +81,14 @@ impl Gateway {
         }
     }
 
-    /// Takes over the configuration from before a restart of the processes. The engine gets it as
-    /// soon as it accepts a lease.
+    /// Takes over the configuration from before a restart of the processes, and offers it to the
+    /// engine; before anything else is asked.
     pub fn restore(&mut self, running: Running) {
-        self.restored = !running.is_empty();
+        let id = self.next_edit();
+        self.orders.push_back(ControlToEngine::BeginRestore(id));
+        self.orders.extend(Running::default().changes(&running));
+        self.orders.push_back(ControlToEngine::CommitEdit(id));
+        self.question = Some(Question::Restore(id));
         self.running = running;
     }
 
@@ -121,15 +122,9 @@ impl Gateway {
                 entry,
                 reason,
             } => return self.edit_refused(edit, refusal::edit(reason, &entry)),
-            EngineToControl::LeaseAccepted(_) => return self.lease_accepted(),
+            EngineToControl::LeaseAccepted(_) => return self.lease_judged(Ok(())),
             EngineToControl::LeaseRefused(reason) => {
-                if let Some(Question::Lease(_)) = self.question {
-                    self.question = None;
-                    return Heard {
-                        verdict: Some(Verdict(Err(refusal::lease(reason)))),
-                        ..Heard::default()
-                    };
-                }
+                return self.lease_judged(Err(refusal::lease(reason)));
             }
             EngineToControl::Tunnel(report) => {
                 self.tunnels.insert(report.reqid, *report);
@@ -156,13 +151,10 @@ impl Gateway {
                 self.question = Some(Question::Lease(lease));
             }
             Edit::Policies(next) => {
-                let standing = if self.restored {
-                    // The engine holds nothing yet, whatever is shown here.
-                    Running::default()
-                } else {
-                    self.running.clone()
-                };
-                let id = self.order_edit(standing.changes(&next));
+                let id = self.next_edit();
+                self.orders.push_back(ControlToEngine::BeginEdit(id));
+                self.orders.extend(self.running.changes(&next));
+                self.orders.push_back(ControlToEngine::CommitEdit(id));
                 self.question = Some(Question::Edit { id, next });
             }
         }
@@ -226,20 +218,15 @@ impl Gateway {
         }
     }
 
-    fn order_edit(&mut self, changes: Vec<ControlToEngine>) -> EditId {
-        let id = EditId(self.last_edit.0.wrapping_add(1));
-        self.last_edit = id;
-        self.orders.push_back(ControlToEngine::BeginEdit(id));
-        self.orders.extend(changes);
-        self.orders.push_back(ControlToEngine::CommitEdit(id));
-        id
+    fn next_edit(&mut self) -> EditId {
+        self.last_edit = EditId(self.last_edit.0.wrapping_add(1));
+        self.last_edit
     }
 
     fn edit_accepted(&mut self, edit: EditId) -> Heard {
         match self.question.take() {
             Some(Question::Edit { id, next }) if id == edit => {
-                let running_changed = self.restored || next != self.running;
-                self.restored = false;
+                let running_changed = next != self.running;
                 self.running = next;
                 Heard {
                     verdict: Some(Verdict(Ok(()))),
@@ -247,10 +234,7 @@ impl Gateway {
                     notice: None,
                 }
             }
-            Some(Question::Restore(id)) if id == edit => {
-                self.restored = false;
-                Heard::default()
-            }
+            Some(Question::Restore(id)) if id == edit => Heard::default(),
             other => {
                 self.question = other;
                 Heard::default()
@@ -264,8 +248,15 @@ impl Gateway {
                 verdict: Some(Verdict(Err(error))),
                 ..Heard::default()
             },
-            // Still owed to the engine: the next lease brings it again.
-            Some(Question::Restore(id)) if id == edit => Heard::default(),
+            Some(Question::Restore(id)) if id == edit => {
+                // The engine holds nothing, and nothing else must be shown: the controller compares
+                // and sends its configuration again.
+                self.running = Running::default();
+                Heard {
+                    running_changed: true,
+                    ..Heard::default()
+                }
+            }
             other => {
                 self.question = other;
                 Heard::default()
@@ -273,22 +264,22 @@ impl Gateway {
         }
     }
 
-    fn lease_accepted(&mut self) -> Heard {
-        let mut heard = Heard::default();
-        if let Some(Question::Lease(lease)) = self.question.take_if(|asked| asked.is_lease()) {
+    fn lease_judged(&mut self, judgement: Result<(), RpcError>) -> Heard {
+        let Some(Question::Lease(lease)) = self.question.take_if(|asked| asked.is_lease()) else {
+            return Heard::default();
+        };
+        if judgement.is_ok() {
             self.lease = Some(lease);
-            heard.verdict = Some(Verdict(Ok(())));
         }
-        if self.restored && self.question.is_none() {
-            let id = self.order_edit(self.running.orders());
-            self.question = Some(Question::Restore(id));
+        Heard {
+            verdict: Some(Verdict(judgement)),
+            ..Heard::default()
         }
-        heard
     }
 }
 
 impl Question {
-    fn is_lease(&self) -> bool {
+    const fn is_lease(&self) -> bool {
         matches!(self, Self::Lease(_))
     }
 }

@@ -103,8 +103,8 @@ impl Session {
     pub fn advance(&mut self, gateway: &mut Gateway) {
         let input = core::mem::take(&mut self.input);
         let mut rest = input.as_slice();
-        // An edit waits for the engine, and what follows waits with it; a restored configuration
-        // on its way to the engine comes first.
+        // An edit waits for the engine, and what follows waits with it; also for what an earlier
+        // session or a restoration asked.
         while self.ended.is_none() && self.asked.is_none() && !gateway.is_busy() {
             match self.deframer.take(&mut rest) {
                 Ok(Some(frame)) => self.message(frame, gateway),

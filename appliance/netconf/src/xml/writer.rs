@@ -10,7 +10,16 @@ use crate::namespace::Namespace;
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     out: String,
-    open: Vec<(Namespace, &'static str)>,
+    open: Vec<Open>,
+}
+
+/// An element that is open.
+#[derive(Debug)]
+struct Open {
+    namespace: Namespace,
+    name: &'static str,
+    /// Where its content begins.
+    content: usize,
 }
 
 impl Writer {
@@ -36,7 +45,7 @@ impl Writer {
     ) {
         self.out.push('<');
         self.out.push_str(name);
-        let inherited = self.open.last().map(|(namespace, _)| *namespace);
+        let inherited = self.open.last().map(|open| open.namespace);
         let declared = attributes.iter().any(|(name, _)| *name == "xmlns");
         if inherited != Some(namespace) && !declared {
             self.attribute("xmlns", namespace.uri());
@@ -45,14 +54,24 @@ impl Writer {
             self.attribute(name, value);
         }
         self.out.push('>');
-        self.open.push((namespace, name));
+        self.open.push(Open {
+            namespace,
+            name,
+            content: self.out.len(),
+        });
     }
 
     /// Closes the innermost open element.
     pub(crate) fn close(&mut self) {
-        if let Some((_, name)) = self.open.pop() {
+        let Some(open) = self.open.pop() else {
+            return;
+        };
+        if self.out.len() == open.content {
+            self.out.pop();
+            self.out.push_str("/>");
+        } else {
             self.out.push_str("</");
-            self.out.push_str(name);
+            self.out.push_str(open.name);
             self.out.push('>');
         }
     }
