@@ -1,0 +1,343 @@
+//! One message of every variant of every direction, in the order of the enums.
+
+use core::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bartizan_model::config::{
+    ControlConfig, Der, EngineConfig, Groups, KmeConfig, PeerConfig, QkdConfig, RoleConfig,
+    Unattested, VerifierKeys, XfrmConfig,
+};
+use bartizan_model::ids::{
+    EditId, Epoch, KeyId, NodeId, Nonce, OrderId, SaeId, Thumbprint, TunnelId,
+};
+use bartizan_model::lifecycle::Lifecycle;
+use bartizan_model::message::{
+    Achieved, Answer, ControlToEngine, Edge, EditRefusal, EngineToControl, EngineToPeer,
+    EngineToQkd, EngineToXfrm, FromTpm, LeaseRefusal, Memory, Offer, PeerLink, PeerMessage,
+    PeerToEngine, QkdToEngine, RoleToSupervisor, Side, Stage, Standing, SupervisorToRole, ToTpm,
+    XfrmToEngine,
+};
+use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy};
+use bartizan_model::report::{Alarm, Mix, Notice, QkdRefusal};
+
+use crate::parts::{
+    both, entry, node, pair_report, policy, reqid, sa_id, sa_install, sa_listed, spi,
+    tunnel_report, v6,
+};
+
+pub(crate) fn supervisor_to_role() -> Vec<SupervisorToRole> {
+    let mut all = vec![SupervisorToRole::End(Edge::EnginePeer)];
+    all.extend(role_configs().map(SupervisorToRole::Start));
+    all.push(SupervisorToRole::Lifecycle(Lifecycle::Operational));
+    all
+}
+
+fn role_configs() -> [RoleConfig; 6] {
+    let v4 = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let service = SocketAddr::new(v4, 4335);
+    let certificates = vec![Der(vec![0x30, 0x00])];
+    [
+        RoleConfig::Engine(Box::new(EngineConfig {
+            node: node(),
+            ldevid: Thumbprint([0x1d; 32]),
+            verifier: VerifierKeys {
+                es384: vec![4, 1, 2],
+                ml_dsa_65: vec![3, 4],
+            },
+            unattested: Unattested::Refuse,
+        })),
+        RoleConfig::Xfrm(XfrmConfig {
+            addresses: vec![v4, v6()],
+            peer_port: 9061,
+            services: vec![service],
+        }),
+        RoleConfig::Control(ControlConfig {
+            node: node(),
+            controller: service,
+            controller_name: NodeId::try_from("controller.example").unwrap(),
+            anchors: certificates.clone(),
+            chain: certificates.clone(),
+            restored: true,
+        }),
+        RoleConfig::Peer(PeerConfig {
+            node: node(),
+            listen: vec![service],
+            anchors: certificates.clone(),
+            chain: certificates.clone(),
+        }),
+        RoleConfig::Qkd(QkdConfig {
+            kme: Some(KmeConfig {
+                address: service,
+                name: NodeId::try_from("kme.example").unwrap(),
+                anchors: certificates.clone(),
+                sae: SaeId::try_from("sae-a").unwrap(),
+                chain: certificates,
+                groups: Groups::ClassicalAllowed,
+            }),
+        }),
+        RoleConfig::Tpm,
+    ]
+}
+
+pub(crate) fn role_to_supervisor() -> Vec<RoleToSupervisor> {
+    vec![
+        RoleToSupervisor::LockedDown(Achieved {
+            landlock: 7,
+            seccomp: true,
+            no_new_privs: true,
+            undumpable: true,
+            capabilities: true,
+            memory: Memory::Secret,
+        }),
+        RoleToSupervisor::LeaseAccepted(Duration::from_millis(299_500)),
+        RoleToSupervisor::LeaseLost,
+        RoleToSupervisor::PolicyInForce(true),
+        RoleToSupervisor::Tunnel(Box::new(tunnel_report())),
+        RoleToSupervisor::TunnelGone(reqid()),
+        RoleToSupervisor::Counted {
+            name: "refused".into(),
+            total: 300,
+        },
+        RoleToSupervisor::Running,
+    ]
+}
+
+pub(crate) fn control_to_engine() -> Vec<ControlToEngine> {
+    let discard = Policy {
+        action: Action::Discard,
+        ..policy()
+    };
+    vec![
+        ControlToEngine::BeginEdit(EditId(1)),
+        ControlToEngine::BeginRestore(EditId(2)),
+        ControlToEngine::Put(Box::new(policy())),
+        ControlToEngine::Put(Box::new(discard)),
+        ControlToEngine::Remove(entry()),
+        ControlToEngine::CommitEdit(EditId(3)),
+        ControlToEngine::Lease(vec![0xd8, 0x62]),
+    ]
+}
+
+pub(crate) fn engine_to_control() -> Vec<EngineToControl> {
+    let notice = |notice| EngineToControl::Notice(Box::new(notice));
+    vec![
+        EngineToControl::LeaseNonce(Nonce([0x4e; 32])),
+        EngineToControl::EditAccepted(EditId(1)),
+        EngineToControl::EditRefused {
+            edit: EditId(2),
+            entry: entry(),
+            reason: EditRefusal::HalfTunnel,
+        },
+        EngineToControl::LeaseAccepted(Duration::from_mins(5)),
+        EngineToControl::LeaseRefused(LeaseRefusal::Nonce),
+        EngineToControl::Tunnel(Box::new(tunnel_report())),
+        EngineToControl::TunnelGone(reqid()),
+        notice(Notice::Established {
+            entry: entry(),
+            pair: pair_report(),
+            mix: Mix {
+                sources: both(),
+                parameter_set: Some(ParameterSet::MlKem768),
+                combiner: Combiner::Hmac,
+            },
+        }),
+        notice(Notice::Expired {
+            entry: entry(),
+            spi: spi(1),
+            hard: true,
+        }),
+        notice(Notice::Alarm {
+            entry: entry(),
+            alarm: Alarm::Qkd(QkdRefusal::ZeroKey),
+        }),
+        notice(Notice::NotProgrammed {
+            entry: entry(),
+            errno: 17,
+        }),
+        notice(Notice::Programmed { entries: 10_000 }),
+    ]
+}
+
+pub(crate) fn engine_to_xfrm() -> Vec<EngineToXfrm> {
+    let order = OrderId(5);
+    vec![
+        EngineToXfrm::InstallPolicy {
+            order,
+            policy: Box::new(policy()),
+        },
+        EngineToXfrm::RemovePolicy {
+            order,
+            policy: Box::new(policy()),
+        },
+        EngineToXfrm::RemoveOtherPolicies { order },
+        EngineToXfrm::InstallSa {
+            order,
+            sa: Box::new(sa_install()),
+        },
+        EngineToXfrm::ExtendSa {
+            order,
+            sa: Box::new(sa_install()),
+        },
+        EngineToXfrm::RemoveSa { order, sa: sa_id() },
+        EngineToXfrm::RemoveAllSas { order },
+        EngineToXfrm::ListSas { order },
+    ]
+}
+
+pub(crate) fn xfrm_to_engine() -> Vec<XfrmToEngine> {
+    let order = OrderId(5);
+    vec![
+        XfrmToEngine::Done(order),
+        XfrmToEngine::Refused { order, errno: 17 },
+        XfrmToEngine::Unknown(order),
+        XfrmToEngine::Listed {
+            order,
+            sas: vec![sa_listed()],
+            last: true,
+        },
+        XfrmToEngine::Expired {
+            sa: sa_id(),
+            reqid: 7,
+            hard: false,
+        },
+        XfrmToEngine::Acquire { reqid: 7 },
+    ]
+}
+
+pub(crate) fn engine_to_peer() -> Vec<EngineToPeer> {
+    vec![
+        EngineToPeer::Link(PeerLink {
+            node: node(),
+            address: SocketAddr::new(v6(), 9061),
+            dials: true,
+        }),
+        EngineToPeer::Unlink(node()),
+        EngineToPeer::Send {
+            to: node(),
+            message: Box::new(PeerMessage::RekeyWanted {
+                tunnel: TunnelId(7),
+                epoch: Epoch(3),
+            }),
+        },
+        EngineToPeer::Close(node()),
+    ]
+}
+
+pub(crate) fn peer_to_engine() -> Vec<PeerToEngine> {
+    vec![
+        PeerToEngine::Connected {
+            node: node(),
+            ldevid: Thumbprint([0x1d; 32]),
+        },
+        PeerToEngine::Disconnected(node()),
+        PeerToEngine::Received {
+            from: node(),
+            message: Box::new(PeerMessage::Lease(vec![0xd8, 0x62])),
+        },
+    ]
+}
+
+pub(crate) fn peer_message() -> Vec<PeerMessage> {
+    let tunnel = TunnelId(7);
+    let epoch = Epoch(3);
+    let key_id = KeyId::try_from("7a1f0e52").unwrap();
+    vec![
+        PeerMessage::Lease(vec![0xd8, 0x62]),
+        PeerMessage::Resume {
+            tunnel,
+            last: epoch,
+            generations: vec![Standing {
+                epoch,
+                stage: Stage::Switched,
+                inbound: Some(spi(1)),
+                outbound: Some(spi(2)),
+                seconds: 600,
+            }],
+            reply: true,
+        },
+        PeerMessage::RekeyWanted { tunnel, epoch },
+        PeerMessage::Offer(Box::new(Offer {
+            tunnel,
+            epoch,
+            side: Side::Initiator,
+            nonce: Nonce([0x11; 32]),
+            spi: spi(1),
+            sources: both(),
+            encapsulation_key: vec![0xe0, 0xe1],
+            qkd_key: Some(key_id.clone()),
+        })),
+        PeerMessage::Answer(Box::new(Answer {
+            tunnel,
+            epoch,
+            side: Side::Responder,
+            nonce: Nonce([0x22; 32]),
+            spi: spi(2),
+            sources: both(),
+            ciphertext: vec![0xc0, 0xc1],
+            qkd_key: Some(key_id),
+        })),
+        PeerMessage::Confirm {
+            tunnel,
+            epoch,
+            tag: [0x7a; 32],
+        },
+        PeerMessage::InboundStands {
+            tunnel,
+            epoch,
+            seconds: 600,
+        },
+        PeerMessage::ExtendWanted { tunnel, epoch },
+        PeerMessage::Switched { tunnel, epoch },
+        PeerMessage::Abandoned { tunnel, epoch },
+    ]
+}
+
+pub(crate) fn engine_to_qkd() -> Vec<EngineToQkd> {
+    let order = OrderId(5);
+    let peer = SaeId::try_from("sae-b").unwrap();
+    vec![
+        EngineToQkd::NewKey {
+            order,
+            peer: peer.clone(),
+        },
+        EngineToQkd::SameKey {
+            order,
+            peer,
+            key: KeyId::try_from("7a1f0e52").unwrap(),
+        },
+        EngineToQkd::Cancel(order),
+    ]
+}
+
+pub(crate) fn qkd_to_engine() -> Vec<QkdToEngine> {
+    let order = OrderId(5);
+    vec![
+        QkdToEngine::Key {
+            order,
+            key: KeyId::try_from("7a1f0e52").unwrap(),
+        },
+        QkdToEngine::Refused {
+            order,
+            reason: QkdRefusal::TimedOut,
+        },
+    ]
+}
+
+pub(crate) fn to_tpm() -> Vec<ToTpm> {
+    vec![ToTpm::Sign {
+        order: OrderId(5),
+        digest: [0xd1; 32],
+    }]
+}
+
+pub(crate) fn from_tpm() -> Vec<FromTpm> {
+    let order = OrderId(5);
+    vec![
+        FromTpm::Signature {
+            order,
+            signature: vec![0x30, 0x00],
+        },
+        FromTpm::NotPermitted(order),
+        FromTpm::Failed { order, code: 0x101 },
+    ]
+}
