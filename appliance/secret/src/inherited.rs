@@ -24,6 +24,7 @@ pub struct InheritedFd {
 /// Takes the descriptors that `LISTEN_FDS` announces to this process, `sd_listen_fds(3)`.
 ///
 /// Empty when there are none, when they are meant for another process, and from the second call on.
+/// To be called at the start of a process, which owns their numbers until then.
 pub fn take_inherited_fds() -> Vec<InheritedFd> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let variable = |name| std::env::var(name).unwrap_or_default();

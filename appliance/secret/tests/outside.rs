@@ -8,7 +8,9 @@
 
 mod support;
 
-use bartizan_secret::{Backing, LockError, LockedBuffer, Secret, ZeroOnFree, backing};
+use bartizan_secret::{
+    Backing, LockError, LockedBuffer, Secret, ZeroOnFree, backing, clobber_stack,
+};
 use rustix::process::{Resource, Rlimit, WaitOptions, getrlimit, setrlimit, waitpid};
 use support::{Looked, command, count, hex, part, plant, refuse_memfd_secret, scan, show};
 
@@ -68,6 +70,44 @@ fn the_scan_finds_what_is_there() {
         0,
         "the allocator leaves something behind: {found:#?}"
     );
+    assert!(child.end().success());
+}
+
+#[test]
+fn a_block_that_grows_leaves_nothing_behind() {
+    const NAME: &str = "a_block_that_grows_leaves_nothing_behind";
+    if part().is_some() {
+        let mut heap = vec![0; 32];
+        plant(&mut heap);
+        // Something behind it, so that it cannot grow in place.
+        let behind = vec![1_u8; 4096];
+        heap.reserve(1 << 20);
+        show("grown");
+        drop((heap, behind));
+        return;
+    }
+    let mut child = Looked::start(NAME, "control");
+    child.word();
+    assert_eq!(scan(child.pid()).in_all(), 1);
+    assert!(child.end().success());
+}
+
+#[test]
+fn the_dead_stack_is_overwritten() {
+    const NAME: &str = "the_dead_stack_is_overwritten";
+    if part().is_some() {
+        leave_deep_on_the_stack();
+        show("left");
+        clobber_stack();
+        show("clobbered");
+        return;
+    }
+    let mut child = Looked::start(NAME, "control");
+    child.word();
+    assert_eq!(scan(child.pid()).in_all(), 1);
+    child.go_on();
+    child.word();
+    assert_eq!(scan(child.pid()).in_all(), 0);
     assert!(child.end().success());
 }
 
@@ -245,6 +285,22 @@ fn begin() {
         expected,
         "this kernel lacks memfd_secret"
     );
+}
+
+/// Leaves the pattern where a shallow call does not overwrite it.
+#[inline(never)]
+fn leave_deep_on_the_stack() {
+    #[inline(never)]
+    fn deep() {
+        let mut local = [0; 32];
+        plant(&mut local);
+        std::hint::black_box(&local);
+    }
+    #[expect(clippy::large_stack_arrays, reason = "its size is its purpose")]
+    let above = [0_u8; 64 * 1024];
+    std::hint::black_box(&above);
+    deep();
+    std::hint::black_box(&above);
 }
 
 /// Root may lock without limit; the roles are not root.
