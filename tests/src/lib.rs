@@ -4,6 +4,7 @@
 //! inside it, where the body is PID 1's only work.
 #![forbid(unsafe_code)]
 
+pub mod demo;
 pub mod kme;
 pub mod pki;
 pub mod played;

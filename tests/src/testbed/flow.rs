@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use serde::{Deserialize, Serialize};
 
 use super::{netns::Netns, process::readable};
@@ -72,6 +73,12 @@ pub struct End {
 const LAST: u64 = 0;
 /// The number of the answer to it.
 const HEARD: u64 = u64::MAX;
+
+/// How many packets are sent at once at most, when sending was late.
+const MOST_AT_ONCE: u32 = 50;
+
+/// Enough for the packets of many seconds in which a loaded machine lets nobody read, in bytes.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// How long after the other end's last word its packets may still come.
 const STRAGGLERS: Duration = Duration::from_secs(2);
@@ -150,6 +157,10 @@ pub fn connect(local: SocketAddr, remote: SocketAddr) -> UdpSocket {
     socket
         .set_nonblocking(true)
         .expect("make a socket non-blocking");
+    // Without the privilege it is as long as the machine allows.
+    if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER).expect("lengthen a receive buffer");
+    }
     socket
 }
 
@@ -189,6 +200,12 @@ impl Sending {
         let interval = Duration::from_secs(1) / self.pace.per_second;
         let mut next = Instant::now();
         while !stop.load(Ordering::Relaxed) {
+            // After a rest of the whole machine the flow goes on; it does not make up for it with a flood.
+            next = next.max(
+                Instant::now()
+                    .checked_sub(interval * MOST_AT_ONCE)
+                    .unwrap_or(next),
+            );
             while next <= Instant::now() {
                 match self.send(self.sent + 1) {
                     Ok(()) => self.sent += 1,

@@ -1,0 +1,301 @@
+//! A site at work: two gateways as they ship, their controller, their KMEs, all in one kernel.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use bartizan_controller::status::{Status, TunnelStatus};
+
+use super::{
+    appliance::{Appliance, Start},
+    boot::Kernel,
+    flow::let_pass,
+    guest::binaries,
+    netns::Netns,
+    process::{Running, run},
+    site::{Choices, KME_PORT, Site},
+    swtpm::Swtpm,
+    topology::{Side, Topology},
+};
+
+/// How long anything may take that is not itself measured.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Between two looks at what has no event to wait for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The link's seed: both KMEs of a pair have the same.
+const SEED: &str = "7";
+
+/// A KME that runs.
+#[derive(Debug)]
+pub struct KmeProcess {
+    process: Running,
+    control: PathBuf,
+}
+
+/// A controller that runs.
+#[derive(Debug)]
+pub struct ControllerProcess {
+    process: Running,
+    socket: PathBuf,
+}
+
+/// All of it; dropping it ends every process.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The namespaces and the line between the gateways.
+    pub topology: Topology,
+    /// The configurations.
+    pub site: Site,
+    /// The controller.
+    pub controller: ControllerProcess,
+    /// The KMEs, A's first; none while it is dead.
+    pub kmes: [Option<KmeProcess>; 2],
+    /// The gateways, A's first.
+    pub gateways: [Appliance; 2],
+    _tpms: [Swtpm; 2],
+}
+
+impl KmeProcess {
+    /// Starts `which` gateway's KME in `namespace` and waits until it listens; `choices` says by which family.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start(namespace: &Netns, site: &Site, which: Side, choices: &Choices) -> Self {
+        let credentials = site.kme(which);
+        let control = credentials.join("control.sock");
+        // One that was killed leaves its socket.
+        fs::remove_file(&control).unwrap_or_default();
+        let address = core::net::SocketAddr::new(which.kme(choices.family), KME_PORT);
+        let mut command = Command::new(binaries().join("kme"));
+        command
+            .args(["--listen", &address.to_string()])
+            .args([
+                "--name",
+                which.kme_name(),
+                "--target",
+                which.other().kme_name(),
+            ])
+            .args(["--seed", SEED, "--rate", "1000"])
+            .arg("--cert")
+            .arg(credentials.join("certificate.pem"))
+            .arg("--key")
+            .arg(credentials.join("key.pem"))
+            .arg("--client-ca")
+            .arg(credentials.join("kme-ca.pem"))
+            .arg("--control")
+            .arg(&control)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut process = namespace.enter(|| Running::spawn(&mut command));
+        let printed = process.child().stdout.take().expect("a pipe from the KME");
+        let mut line = String::new();
+        BufReader::new(printed)
+            .read_line(&mut line)
+            .expect("read from the KME");
+        assert!(line.starts_with("listening"), "the KME said {line:?}");
+        Self { process, control }
+    }
+
+    /// Gives it an order (see `tests/src/kme/README.md`) and returns its answer.
+    ///
+    /// # Panics
+    /// If it refuses.
+    pub fn order(&self, order: &str) -> String {
+        let mut stream = UnixStream::connect(&self.control).expect("reach the KME");
+        writeln!(stream, "{order}").expect("order the KME");
+        let mut answer = String::new();
+        BufReader::new(stream)
+            .read_line(&mut answer)
+            .expect("hear the KME");
+        assert!(!answer.starts_with("error"), "{order}: {answer}");
+        answer
+    }
+
+    /// Kills it.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+}
+
+impl ControllerProcess {
+    /// Starts a controller in `namespace` and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start(namespace: &Netns, site: &Site) -> Self {
+        let mut command = Command::new(binaries().join("bartizan-controller"));
+        command
+            .args(["serve", "--config"])
+            .arg(site.controller_config())
+            .stdin(Stdio::null());
+        let process = namespace.enter(|| Running::spawn(&mut command));
+        let controller = Self {
+            process,
+            socket: site.controller_socket(),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while UnixStream::connect(&controller.socket).is_err() {
+            assert!(Instant::now() < deadline, "the controller does not answer");
+            let_pass(LOOK);
+        }
+        controller
+    }
+
+    /// Ends it, as a power cut would.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+
+    /// What it knows.
+    pub fn status(&self) -> Status {
+        let text = self.run(&["status", "--json"]);
+        serde_json::from_str(&text).expect("the controller's status")
+    }
+
+    /// Applies a plan; waits until all of it protects, if `wait`.
+    ///
+    /// # Panics
+    /// If the controller refuses it, or it does not protect within [`PATIENCE`].
+    pub fn apply(&self, plan: &str, wait: bool) {
+        let file = self.socket.with_file_name("plan.toml");
+        fs::write(&file, plan).expect("write the plan");
+        let file = file.display().to_string();
+        let patience = PATIENCE.as_secs().to_string();
+        let mut words = vec!["apply", &file];
+        if wait {
+            words.extend(["--wait", &patience]);
+        }
+        self.run(&words);
+    }
+
+    /// Waits until the status is as wanted, and returns it.
+    ///
+    /// # Panics
+    /// If it does not come so within `limit`; with the last status.
+    pub fn wait_for(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut is_it: impl FnMut(&Status) -> bool,
+    ) -> Status {
+        let deadline = Instant::now() + limit;
+        loop {
+            let status = self.status();
+            if is_it(&status) {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "not within {limit:?}: {what}; at last: {status:#?}"
+            );
+            let_pass(LOOK);
+        }
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        let mut command = Command::new(binaries().join("bartizan-controller"));
+        command.args(words).arg("--socket").arg(&self.socket);
+        run(&mut command)
+    }
+}
+
+impl Fleet {
+    /// Starts everything in this guest and waits until both gateways have a lease.
+    ///
+    /// # Panics
+    /// If that does not come about.
+    pub fn start(choices: &Choices) -> Self {
+        let fleet = Self::start_unattested(choices);
+        fleet
+            .controller
+            .wait_for(PATIENCE, "both gateways have a lease", |status| {
+                status.nodes.len() == 2 && status.nodes.iter().all(|node| node.leases > 0)
+            });
+        fleet
+    }
+
+    /// Starts everything and waits for nothing but the processes.
+    ///
+    /// # Panics
+    /// If one cannot be started.
+    pub fn start_unattested(choices: &Choices) -> Self {
+        let topology = Topology::new();
+        let folder = Path::new("/run/site");
+        fs::create_dir_all(folder).expect("make the site's folder");
+        let site = Site::create(folder, choices);
+        let kmes = Side::BOTH.map(|side| {
+            let namespace = &topology.side(side).kme;
+            Some(KmeProcess::start(namespace, &site, side, choices))
+        });
+        let controller = ControllerProcess::start(&topology.controller, &site);
+        let tpms = Side::BOTH.map(|side| Swtpm::start(&site.tpm(side)));
+        let [first, second] = &tpms;
+        let gateway = |side: Side, tpm: &Swtpm| {
+            let start = Start {
+                units: None,
+                configuration: site.gateway(side),
+                only: Vec::new(),
+                tpm: Some(tpm.resource_manager()),
+            };
+            Appliance::start(&topology.side(side).gateway, side.letter(), &start)
+        };
+        let gateways = [gateway(Side::A, first), gateway(Side::B, second)];
+        Self {
+            topology,
+            site,
+            controller,
+            kmes,
+            gateways,
+            _tpms: tpms,
+        }
+    }
+
+    /// A gateway.
+    pub fn gateway(&mut self, side: Side) -> &mut Appliance {
+        let [a, b] = &mut self.gateways;
+        match side {
+            Side::A => a,
+            Side::B => b,
+        }
+    }
+
+    /// A KME that lives.
+    ///
+    /// # Panics
+    /// If it is dead.
+    pub fn kme(&self, side: Side) -> &KmeProcess {
+        let [a, b] = &self.kmes;
+        let kme = match side {
+            Side::A => a,
+            Side::B => b,
+        };
+        kme.as_ref().expect("a KME that lives")
+    }
+
+    /// What both gateways have printed, for the message of a test that failed.
+    pub fn journals(&self) -> String {
+        let [a, b] = self.gateways.each_ref().map(Appliance::journal);
+        format!("gateway A:\n{a}\ngateway B:\n{b}")
+    }
+}
+
+/// A lock-down of what UML can.
+pub fn uml() -> Choices {
+    Choices::usual(Kernel::Uml)
+}
+
+/// Whether a tunnel protects at both ends, at least under its `epoch`th generation.
+pub fn protects(tunnel: &TunnelStatus, epoch: u64) -> bool {
+    tunnel.protected
+        && tunnel.ends.iter().all(|end| {
+            let report = end.report.as_ref();
+            report.is_some_and(|report| report.epoch >= Some(epoch))
+        })
+}
