@@ -63,20 +63,12 @@ impl Running {
         if self.ended.is_some() {
             return;
         }
-        // Not yet reaped, so the group's id is still ours.
-        kill_process_group(self.pid(), Signal::KILL).expect("kill a child's group");
-        self.ended = Some(self.child.wait().expect("wait for a child"));
-    }
-
-    /// Waits for a successful end.
-    ///
-    /// # Panics
-    /// If it ends otherwise, or not within `limit`.
-    pub fn finish(mut self, limit: Duration) {
-        match self.wait(limit) {
-            Some(status) => assert!(status.success(), "{} ended with {status}", self.name),
-            None => panic!("{} did not end within {limit:?}", self.name),
+        // Not yet reaped, so the group's id is still ours; unless the caller did that, by `child`.
+        match kill_process_group(self.pid(), Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(cause) => panic!("cannot kill {}: {cause}", self.name),
         }
+        self.ended = Some(self.child.wait().expect("wait for a child"));
     }
 
     /// Sends a signal to the process alone.
