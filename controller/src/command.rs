@@ -14,10 +14,10 @@ use crate::local::{Answer, Request};
 use crate::plan::{Document, Plan, PlanErrors};
 use crate::serve::{ServeError, chain, serve};
 
-const USAGE: &str = "usage: controller serve --config FILE
-       controller check FILE
-       controller apply FILE [--socket PATH] [--wait SECONDS]
-       controller status [--json] [--socket PATH]";
+const USAGE: &str = "usage: bartizan-controller serve --config FILE
+       bartizan-controller check FILE
+       bartizan-controller apply FILE [--socket PATH] [--wait SECONDS]
+       bartizan-controller status [--json] [--socket PATH]";
 
 /// Where `serve` listens if a command is not told.
 const SOCKET: &str = "/run/bartizan-controller/controller.sock";
@@ -65,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where nobody reads, the exit code says it too.
-            let _unread = writeln!(io::stderr(), "controller: {}", chain(&error));
+            let _unread = writeln!(io::stderr(), "bartizan-controller: {}", chain(&error));
             error.exit()
         }
     }

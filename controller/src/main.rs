@@ -1,4 +1,4 @@
-//! `controller serve | check | apply | status`.
+//! `bartizan-controller serve | check | apply | status`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

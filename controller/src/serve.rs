@@ -116,7 +116,9 @@ impl Controller {
             what: PathBuf::from(&config.socket).display().to_string(),
             cause,
         })?;
-        journal::log(Level::Info, format_args!("listening on {}", config.listen));
+        if let Ok(address) = gateways.local_addr() {
+            journal::log(Level::Info, format_args!("listening on {address}"));
+        }
         Ok(Self {
             desk: Rc::new(Desk::new(fleet, (store, kept), granter, config)),
             tls,
