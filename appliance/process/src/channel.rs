@@ -1,24 +1,17 @@
 //! One end of an edge, typed by what may come in and what may go out.
-//!
-//! A frame is one `SOCK_SEQPACKET` datagram: the postcard body alone, or, in a direction that can
-//! carry keys, a byte with the length of the secret, the 64-byte slot and then the body. The slot
-//! goes from locked memory to locked memory in an iovec of its own.
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use std::collections::VecDeque;
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use bartizan_secret::{EmptySlot, LockError, SECRET_MAX, Secret};
+use bartizan_secret::{EmptySlot, LockError, Secret};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
-    sendmsg, socketpair,
-};
+use rustix::net::{AddressFamily, RecvAncillaryBuffer, SocketFlags, SocketType, socketpair};
 
-use crate::vocabulary::{Beside, Vocabulary};
+use crate::frame::{Cargo, Outgoing, SLOT_HEAD, only_descriptor, receive, transmit};
+use crate::vocabulary::Vocabulary;
 
 /// The most bytes that wait to be sent on one channel, each message counted with 128 more. Beyond it
 /// the neighbour does not keep up, and that is an error.
@@ -26,9 +19,6 @@ pub const QUEUE_MAX: usize = 32 * 1024 * 1024;
 
 /// [`Channel::has_room`] turns false at this many bytes.
 pub const QUEUE_ROOM: usize = 1024 * 1024;
-
-/// What a waiting message costs beside its body.
-const MESSAGE_COST: usize = 128;
 
 /// Why a message did not pass. Each ends the process that meets it: a neighbour that breaks the
 /// rules has been taken over or is of another version.
@@ -206,27 +196,27 @@ impl<Rx: Vocabulary, Tx: Vocabulary> Channel<Rx, Tx> {
                 postcard::Error::DeserializeBadEncoding,
             ));
         }
-        let secret = match secret_len {
-            [0] => {
+        let cargo = match (secret_len, fd) {
+            ([0], fd) => {
                 if let Some(slot) = &mut self.slot {
                     slot.wipe();
                 }
-                None
+                fd.map_or(Cargo::Nothing, Cargo::Descriptor)
             }
-            [len] => match self.slot.take() {
-                Some(slot) => Some(slot.into_secret(usize::from(len))?),
-                None => return Err(ChannelError::Beside),
-            },
+            ([len], None) => {
+                let slot = self.slot.take().ok_or(ChannelError::Beside)?;
+                Cargo::Secret(slot.into_secret(usize::from(len))?)
+            }
+            (_, Some(_)) => return Err(ChannelError::Beside),
         };
-        let fits = match message.beside() {
-            Beside::Nothing => secret.is_none() && fd.is_none(),
-            Beside::Secret => secret.is_some() && fd.is_none(),
-            Beside::Descriptor => secret.is_none() && fd.is_some(),
-            Beside::MaybeDescriptor => secret.is_none(),
-        };
-        if !fits {
+        if !cargo.fits(message.beside()) {
             return Err(ChannelError::Beside);
         }
+        let (secret, fd) = match cargo {
+            Cargo::Nothing => (None, None),
+            Cargo::Secret(secret) => (Some(secret), None),
+            Cargo::Descriptor(fd) => (None, Some(fd)),
+        };
         Ok(Some(Received {
             message,
             secret,
@@ -235,13 +225,7 @@ impl<Rx: Vocabulary, Tx: Vocabulary> Channel<Rx, Tx> {
     }
 
     fn submit(&mut self, message: &Tx, cargo: Cargo) -> Result<(), ChannelError> {
-        let fits = match message.beside() {
-            Beside::Nothing => matches!(cargo, Cargo::Nothing),
-            Beside::Secret => matches!(cargo, Cargo::Secret(_)),
-            Beside::Descriptor => matches!(cargo, Cargo::Descriptor(_)),
-            Beside::MaybeDescriptor => matches!(cargo, Cargo::Nothing | Cargo::Descriptor(_)),
-        };
-        if !fits {
+        if !cargo.fits(message.beside()) {
             return Err(ChannelError::Beside);
         }
         let body = postcard::to_allocvec(message).map_err(ChannelError::Malformed)?;
@@ -286,117 +270,4 @@ pub fn socket_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
         SocketFlags::CLOEXEC,
         None,
     )
-}
-
-/// The length byte and the slot before the body.
-const SLOT_HEAD: usize = 1 + SECRET_MAX;
-
-/// What a message that carries no secret has in its slot.
-const EMPTY: [u8; SECRET_MAX] = [0; SECRET_MAX];
-
-#[derive(Debug)]
-struct Outgoing {
-    body: Vec<u8>,
-    cargo: Cargo,
-}
-
-#[derive(Debug)]
-enum Cargo {
-    Nothing,
-    Secret(Secret),
-    Descriptor(OwnedFd),
-}
-
-impl Outgoing {
-    fn cost(&self) -> usize {
-        self.body.len().saturating_add(MESSAGE_COST)
-    }
-}
-
-/// Hands one message to the kernel; false while the neighbour's queue is full.
-fn transmit<Tx: Vocabulary>(socket: &OwnedFd, outgoing: &Outgoing) -> Result<bool, ChannelError> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let (secret_len, slot, fd) = match &outgoing.cargo {
-        Cargo::Nothing => (0, &EMPTY, None),
-        Cargo::Secret(secret) => {
-            let len = u8::try_from(secret.len()).map_err(|_| ChannelError::Beside)?;
-            (len, secret.expose_slot(), None)
-        }
-        Cargo::Descriptor(fd) => (0, &EMPTY, Some([fd.as_fd()])),
-    };
-    if let Some(fd) = &fd
-        && !ancillary.push(SendAncillaryMessage::ScmRights(fd))
-    {
-        return Err(ChannelError::Beside);
-    }
-    let head = [secret_len];
-    let parts = [
-        IoSlice::new(&head),
-        IoSlice::new(slot),
-        IoSlice::new(&outgoing.body),
-    ];
-    let parts = if Tx::SLOT {
-        parts.as_slice()
-    } else {
-        parts.get(2..).unwrap_or_default()
-    };
-    match sendmsg(
-        socket,
-        parts,
-        &mut ancillary,
-        SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-    ) {
-        Ok(_whole) => Ok(true),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-        Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(ChannelError::Closed),
-        Err(errno) => Err(ChannelError::Socket(errno)),
-    }
-}
-
-/// Takes one datagram; `None` if there is none yet.
-fn receive(
-    socket: &OwnedFd,
-    parts: &mut [IoSliceMut<'_>],
-    ancillary: &mut RecvAncillaryBuffer<'_>,
-) -> Result<Option<usize>, ChannelError> {
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received = match recvmsg(socket, parts, ancillary, flags) {
-        Ok(received) => received,
-        Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
-        Err(Errno::CONNRESET) => return Err(ChannelError::Closed),
-        Err(errno) => return Err(ChannelError::Socket(errno)),
-    };
-    // The kernel cuts a longer message; TRUNC is the only sign of it.
-    if received.flags.contains(ReturnFlags::TRUNC) {
-        return Err(ChannelError::TooLong);
-    }
-    if received.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(ChannelError::Beside);
-    }
-    if received.bytes == 0 {
-        return Err(ChannelError::Closed);
-    }
-    Ok(Some(received.bytes))
-}
-
-/// Takes the file descriptor that came along; padding lets the kernel deliver two.
-fn only_descriptor(
-    ancillary: &mut RecvAncillaryBuffer<'_>,
-) -> Result<Option<OwnedFd>, ChannelError> {
-    let mut only = None;
-    let mut count = 0_u8;
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(fds) = message {
-            for fd in fds {
-                count = count.saturating_add(1);
-                only = Some(fd);
-            }
-        }
-    }
-    if count > 1 {
-        Err(ChannelError::Beside)
-    } else {
-        Ok(only)
-    }
 }

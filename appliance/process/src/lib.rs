@@ -11,6 +11,7 @@ mod channel;
 mod clock;
 mod counters;
 mod fault;
+mod frame;
 pub mod journal;
 mod lockdown;
 mod notify;
