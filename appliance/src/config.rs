@@ -46,7 +46,6 @@ pub enum ConfigError {
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Config {
     /// This gateway.
     pub node: NodeId,
@@ -74,7 +73,6 @@ pub struct Config {
 
 /// A TLS server that this gateway dials.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Remote {
     /// Where it listens.
     pub address: SocketAddr,
@@ -87,7 +85,6 @@ pub struct Remote {
 /// The verifier's public keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[non_exhaustive]
 pub struct Verifier {
     /// ECDSA P-384, SEC 1 uncompressed, 97 bytes.
     pub es384: PathBuf,
@@ -97,7 +94,6 @@ pub struct Verifier {
 
 /// The KME.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Kme {
     /// Its REST server.
     pub remote: Remote,
@@ -113,7 +109,6 @@ pub struct Kme {
 /// no process runs with privileges, dumpable, or with capabilities of another.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[non_exhaustive]
 pub struct Required {
     /// The least Landlock version; 0 on a kernel without.
     pub landlock: u8,

@@ -17,7 +17,6 @@ fn the_shipped_configuration_requires_everything() {
         landlock,
         seccomp,
         memory,
-        ..
     } = Required::ALL;
     assert_eq!(config.required.landlock, landlock);
     assert_eq!(config.required.seccomp, seccomp);
