@@ -1,4 +1,10 @@
-//! Placeholder.
+//! The peer role's process.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+use bartizan_model::message::Role;
+
+fn main() -> ExitCode {
+    bartizan_process::run(Role::Peer, || Ok(()), bartizan_peer::work)
+}

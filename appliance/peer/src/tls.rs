@@ -1,0 +1,35 @@
+//! Who we are to the peers, and whom we take for one.
+
+use std::sync::Arc;
+
+use bartizan_model::config::{Groups, PeerConfig};
+use bartizan_process::{Exit, Fault};
+use bartizan_tls::{Anchors, Identity, Signer, TlsError, client, server};
+use rustls::{ClientConfig, ServerConfig};
+
+/// Both sides' configurations.
+pub(crate) struct Tls {
+    pub(crate) client: Arc<ClientConfig>,
+    pub(crate) server: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// # Errors
+    ///
+    /// [`Fault`] where the configuration makes no sense.
+    pub(crate) fn new(config: &PeerConfig, signer: Signer) -> Result<Self, Fault> {
+        let fault = |error: TlsError| Fault::because(Exit::Config, "cannot speak TLS", error);
+        let identity = Identity::new(&config.chain, Arc::new(signer)).map_err(fault)?;
+        if *identity.node() != config.node {
+            return Err(Fault::new(
+                Exit::Config,
+                "the LDevID certificate names another node",
+            ));
+        }
+        let anchors = Anchors::new(&config.anchors).map_err(fault)?;
+        Ok(Self {
+            client: client(&identity, &anchors, Groups::HybridOnly).map_err(fault)?,
+            server: server(&identity, &anchors).map_err(fault)?,
+        })
+    }
+}
