@@ -10,15 +10,16 @@ use bartizan_model::ids::{KeyId, OrderId, SaeId};
 use bartizan_model::time::BootTime;
 use bartizan_tls::Backoff;
 
-/// Connections to the KME at most; each serves one order at a time.
-pub(crate) const WORKERS: usize = 8;
+/// Connections to the KME at most; each serves one order at a time. With a KME that takes half a
+/// second, the engine's 128 orders at once are served within [`ORDER_LIMIT`].
+pub(crate) const WORKERS: usize = 24;
 /// Orders that wait for one at most.
 pub(crate) const WAITING_MAX: usize = 2048;
-/// How long an order may take, from when it is taken.
-pub(crate) const ORDER_LIMIT: Duration = Duration::from_secs(8);
+/// How long an order may take, from when it is taken; the engine waits no longer for the reply.
+pub(crate) const ORDER_LIMIT: Duration = Duration::from_secs(3);
 
 /// The longest wait is shorter than an order's: each gets one attempt at least.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
 
 /// An order of the engine.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -378,7 +379,7 @@ mod tests {
                     prop_assert!(open.remove(&id));
                 }
             }
-            for id in dispatch.expire(at(now + 8000)) {
+            for id in dispatch.expire(at(now).after(ORDER_LIMIT)) {
                 prop_assert!(open.remove(&id));
             }
             prop_assert!(open.is_empty());

@@ -20,6 +20,9 @@ use crate::seen::{Novelty, Seen};
 use crate::session::Target;
 use crate::worker::{self, Failure, Job, Kme, Report, Status};
 
+/// Handshakes at once.
+const HANDSHAKES: usize = 8;
+
 /// How many SAEs the KME is remembered to serve; beyond them it is asked again.
 const SERVED_MAX: usize = 1024;
 
@@ -36,11 +39,11 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     let engine = ends.take(Edge::EngineQkd)?;
     let signer = Signer::new(ends.take(Edge::QkdTpm)?);
     let kme = config.kme.map(|kme| target(kme, signer)).transpose()?;
-    // A handshake waits for the TPM on a thread; no worker has more than one.
+    // A handshake waits for the TPM on a thread; the TPM signs one after the other anyway.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .max_blocking_threads(WORKERS)
+        .max_blocking_threads(HANDSHAKES)
         .build()
         .map_err(|error| Fault::because(Exit::OsErr, "cannot start the event loop", error))?;
     let outcome = runtime.block_on(async {

@@ -15,8 +15,9 @@ use crate::request::Call;
 use crate::response::{After, Answer, Response};
 use crate::session::{Session, SessionError, Target};
 
-/// How long opening a connection may take, the TPM's signature included.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long opening a connection may take, the TPM's signature included; less than an order may, so
+/// that a KME that is away is told from one that does not answer.
+const CONNECT_LIMIT: Duration = Duration::from_millis(2500);
 
 /// The KME as every worker sees it.
 #[derive(Clone, Debug)]

@@ -128,7 +128,7 @@ fn one_hanging_answer_holds_no_other_order_up() {
     for _ in 0..20 {
         gateway.new_key("sae-b").unwrap();
     }
-    assert!(begun.elapsed() < Duration::from_secs(4), "waited for it");
+    assert!(begun.elapsed() < Duration::from_secs(2), "waited for it");
     let reply = gateway.reply();
     assert_eq!(reply, (hanging, Err(QkdRefusal::TimedOut)));
 }
@@ -152,8 +152,8 @@ fn many_orders_share_few_connections_and_each_gets_its_reply() {
     answered.sort();
     orders.sort();
     assert_eq!(answered, orders);
-    assert!(kme.count("connections") <= 8);
-    assert!(gateway.tpm.signatures() <= 8);
+    assert!(kme.count("connections") <= 24);
+    assert!(gateway.tpm.signatures() <= 24);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_cancelled_order_gets_no_reply_and_too_many_orders_are_refused() {
     kme.order("hang on=all");
     let cancelled = gateway.order_new_key("sae-b");
     gateway.cancel(cancelled);
-    let waiting: Vec<_> = (0..2060).map(|_| gateway.order_new_key("sae-b")).collect();
+    let waiting: Vec<_> = (0..2100).map(|_| gateway.order_new_key("sae-b")).collect();
     let busy = gateway.reply();
     assert_eq!(busy.1, Err(QkdRefusal::Busy));
     assert!(waiting.contains(&busy.0));
