@@ -1,4 +1,10 @@
-//! Placeholder.
+//! The control role's process.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+use bartizan_model::message::Role;
+
+fn main() -> ExitCode {
+    bartizan_process::run(Role::Control, || Ok(()), bartizan_control::work)
+}

@@ -33,6 +33,8 @@ pub struct Session {
     subscription: Option<Subscription>,
     /// The request that the engine is asked about.
     asked: Option<Envelope>,
+    messages: u64,
+    refused: u64,
     nonsense: u32,
     ended: Option<Ended>,
 }
@@ -76,6 +78,8 @@ impl Session {
             queue: Vec::new(),
             subscription: None,
             asked: None,
+            messages: 0,
+            refused: 0,
             nonsense: 0,
             ended: None,
         };
@@ -97,6 +101,21 @@ impl Session {
     /// Says whether the controller is in the middle of a message, or owes its hello.
     pub fn is_owed_input(&self) -> bool {
         !self.greeted || self.deframer.is_within_a_message()
+    }
+
+    /// How many whole messages came in.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// How many requests were answered with an error.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Says whether the hellos are exchanged.
+    pub fn is_greeted(&self) -> bool {
+        self.greeted
     }
 
     /// Answers what can be answered of what came in.
@@ -164,6 +183,7 @@ impl Session {
     }
 
     fn message(&mut self, message: Frame, gateway: &mut Gateway) {
+        self.messages = self.messages.saturating_add(1);
         let body = match message {
             Frame::Whole(body) => body,
             Frame::TooBig(_) if !self.greeted => {
@@ -261,6 +281,7 @@ impl Session {
                 writer.close();
             }
             Err(mut error) => {
+                self.refused = self.refused.saturating_add(1);
                 if error.kind == ErrorType::Rpc {
                     self.nonsense = self.nonsense.saturating_add(1);
                     if self.nonsense > limits::NONSENSE {

@@ -1,0 +1,283 @@
+//! The loop: the controller's session, the engine, the supervisor.
+
+use bartizan_model::config::{ControlConfig, RoleConfig};
+use bartizan_model::message::{
+    ControlToEngine, Edge, EngineToControl, RoleToSupervisor, SupervisorToRole,
+};
+use bartizan_netconf::UnixTime;
+use bartizan_netconf::server::{Ended, Gateway};
+use bartizan_process::journal::{Level, log};
+use bartizan_process::{Counters, Exit, Fault, Started, SupervisorChannel, Watchdog, boot_time};
+use bartizan_tls::{AsyncChannel, Signer, TlsError};
+use tokio::time::sleep;
+
+use crate::copy;
+use crate::home::{CallError, Home, Step};
+
+/// Does the role's work until a neighbour is gone.
+///
+/// # Errors
+///
+/// [`Fault`]: why the process ends.
+pub fn work(started: Started<()>) -> Result<(), Fault> {
+    let RoleConfig::Control(config) = started.config else {
+        return Err(Fault::new(Exit::Protocol, "started as another role"));
+    };
+    let mut gateway = Gateway::new(config.node.clone());
+    match (config.restored, started.passed) {
+        (true, Some(passed)) => restore(&mut gateway, passed),
+        (false, None) => {}
+        (true, None) | (false, Some(_)) => {
+            let what = "the copy of running is promised and not passed, or passed unasked";
+            return Err(Fault::new(Exit::Protocol, what));
+        }
+    }
+    let mut ends = started.ends;
+    let engine = ends.take(Edge::ControlEngine)?;
+    let signer = Signer::new(ends.take(Edge::ControlTpm)?);
+    // One thread more than the loop's own: for the one handshake there is at a time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .map_err(|error| Fault::because(Exit::OsErr, "cannot start the event loop", error))?;
+    let outcome = runtime.block_on(async {
+        let engine = AsyncChannel::new(engine)?;
+        let control = Control::new(
+            config,
+            gateway,
+            engine,
+            signer,
+            started.supervisor,
+            started.watchdog,
+        )?;
+        control.run().await
+    });
+    // A handshake that hangs must not delay the end of the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn restore(gateway: &mut Gateway, passed: std::os::fd::OwnedFd) {
+    match copy::restore(passed) {
+        Ok(running) => {
+            log(
+                Level::Info,
+                format_args!("running is restored: {} entries", running.len()),
+            );
+            if !running.is_empty() {
+                gateway.restore(running);
+            }
+        }
+        // The controller compares and sends its configuration again.
+        Err(error) => log(
+            Level::Warn,
+            format_args!("running is not restored: {error}"),
+        ),
+    }
+}
+
+struct Control {
+    home: Home,
+    gateway: Gateway,
+    engine: AsyncChannel<EngineToControl, ControlToEngine>,
+    supervisor: AsyncChannel<SupervisorToRole, RoleToSupervisor>,
+    watchdog: Watchdog,
+    counters: Counters,
+    /// Requests of the open session that were answered with an error and are counted.
+    refused: u64,
+    /// Whether the last call failed, so that a change is told once.
+    lost: Option<bool>,
+}
+
+impl Control {
+    fn new(
+        config: ControlConfig,
+        gateway: Gateway,
+        engine: AsyncChannel<EngineToControl, ControlToEngine>,
+        signer: Signer,
+        supervisor: SupervisorChannel,
+        watchdog: Watchdog,
+    ) -> Result<Self, Fault> {
+        let home = Home::new(config, signer).map_err(|error| {
+            Fault::because(Exit::Config, "cannot speak with the controller", error)
+        })?;
+        Ok(Self {
+            home,
+            gateway,
+            engine,
+            supervisor: AsyncChannel::new(supervisor)?,
+            watchdog,
+            counters: Counters::default(),
+            refused: 0,
+            lost: None,
+        })
+    }
+
+    async fn run(mut self) -> Result<(), Fault> {
+        loop {
+            let now = boot_time();
+            self.watchdog.feed(now);
+            self.counters.report(now, self.supervisor.channel_mut())?;
+            self.order()?;
+            tokio::select! {
+                received = self.engine.recv() => {
+                    if let Some(received) = received? {
+                        self.hear(received.message)?;
+                    }
+                }
+                received = self.supervisor.recv() => {
+                    match received?.map(|received| received.message) {
+                        None => {}
+                        Some(SupervisorToRole::Lifecycle(lifecycle)) => {
+                            self.gateway.entered(lifecycle);
+                        }
+                        Some(SupervisorToRole::End(_) | SupervisorToRole::Start(_)) => {
+                            return Err(Fault::new(Exit::Protocol, "started twice"));
+                        }
+                    }
+                }
+                step = self.home.step() => self.stepped(step)?,
+                () = sleep(self.watchdog.interval()) => {}
+            }
+        }
+    }
+
+    /// Tells the engine what it has room for.
+    fn order(&mut self) -> Result<(), Fault> {
+        while self.engine.has_room()
+            && let Some(order) = self.gateway.next_order()
+        {
+            self.engine.send(&order)?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, word: EngineToControl) -> Result<(), Fault> {
+        self.count_word(&word);
+        let heard = self.gateway.heard(word);
+        if heard.running_changed {
+            // Before the controller is told: what it is told is done outlives this process.
+            let sealed = copy::seal(self.gateway.running())
+                .map_err(|errno| Fault::os("cannot copy running", errno))?;
+            let supervisor = self.supervisor.channel_mut();
+            supervisor.send_fd(&RoleToSupervisor::Running, sealed)?;
+        }
+        let Some(connection) = self.home.connection() else {
+            return Ok(());
+        };
+        if let Some(verdict) = heard.verdict {
+            connection.session.answer(verdict);
+        }
+        if let Some(notice) = heard.notice {
+            connection.session.notify(&notice, wall_clock());
+        }
+        self.advance();
+        Ok(())
+    }
+
+    fn stepped(&mut self, step: Step) -> Result<(), Fault> {
+        match step {
+            Step::Moved => self.advance(),
+            Step::Opened => {
+                self.refused = 0;
+                self.counters.count("netconf-sessions");
+                self.tell(false, format_args!("the controller answers"));
+            }
+            Step::CallFailed(CallError::Tls(TlsError::TpmEdge)) => {
+                let what = "the edge to the TPM is broken";
+                return Err(Fault::new(Exit::Unavailable, what));
+            }
+            Step::CallFailed(error) => {
+                self.counters.count(match &error {
+                    CallError::Connect(_) | CallError::TimedOut => "controller-unreachable",
+                    CallError::Tls(_) | CallError::OtherNode(_) => "controller-refused",
+                });
+                self.tell(
+                    true,
+                    format_args!("no session with the controller: {error}"),
+                );
+                self.home.rest(entropy()?);
+            }
+            Step::Lost(error) => {
+                self.counters.count("netconf-connections-lost");
+                self.tell(true, format_args!("the session is over: {error}"));
+                self.home.rest(entropy()?);
+            }
+            Step::Left => self.home.rest(entropy()?),
+        }
+        Ok(())
+    }
+
+    /// Lets the session answer, and leaves it once it is over.
+    fn advance(&mut self) {
+        let Some(connection) = self.home.connection() else {
+            return;
+        };
+        connection.session.advance(&mut self.gateway);
+        let refused = connection.session.refused();
+        let ended = connection.session.ended();
+        for _ in self.refused..refused {
+            self.counters.count("netconf-requests-refused");
+        }
+        self.refused = refused;
+        if let Some(ended) = ended {
+            self.counters.count(match ended {
+                Ended::Closed => "netconf-sessions-closed",
+                Ended::Slow => "netconf-subscribers-too-slow",
+                Ended::Framing(_) | Ended::Hello | Ended::Nonsense => "netconf-sessions-broken",
+            });
+            self.tell(true, format_args!("the session is over: {ended}"));
+            self.home.leave();
+        }
+    }
+
+    fn count_word(&mut self, word: &EngineToControl) {
+        match word {
+            EngineToControl::EditAccepted(_) => self.counters.count("edits-accepted"),
+            EngineToControl::EditRefused { reason, .. } => {
+                self.counters.count("edits-refused");
+                log(
+                    Level::Info,
+                    format_args!("the engine refused an edit: {reason:?}"),
+                );
+            }
+            EngineToControl::LeaseNonce(_)
+            | EngineToControl::LeaseAccepted(_)
+            | EngineToControl::LeaseRefused(_)
+            | EngineToControl::Tunnel(_)
+            | EngineToControl::TunnelGone(_)
+            | EngineToControl::Notice(_) => {}
+        }
+    }
+
+    /// Tells the journal of the controller when it goes or comes, not each time it is called.
+    fn tell(&mut self, lost: bool, what: core::fmt::Arguments<'_>) {
+        if self.lost != Some(lost) {
+            let level = if lost { Level::Warn } else { Level::Info };
+            log(level, what);
+            self.lost = Some(lost);
+        }
+    }
+}
+
+fn entropy() -> Result<u32, Fault> {
+    let mut bytes = [0; 4];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Fault::os("cannot get randomness", errno))?;
+    Ok(u32::from_ne_bytes(bytes))
+}
+
+/// The time of a notification; nothing is decided by it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "notifications carry the time of day (RFC 5277, 2.2.1)"
+)]
+fn wall_clock() -> UnixTime {
+    let now = std::time::SystemTime::now();
+    UnixTime(
+        now.duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
+}
