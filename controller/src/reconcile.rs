@@ -55,6 +55,15 @@ pub fn step(running: &[Policy], desired: &[Policy]) -> Step {
     }
 }
 
+/// Splits entries in two about equal parts without parting a tunnel; `None` for a single tunnel.
+pub fn halves(entries: &[Policy]) -> Option<(&[Policy], &[Policy])> {
+    let middle = entries.len() / 2;
+    let (first, second) = entries.split_at_checked(middle)?;
+    let last = first.last()?;
+    let rest = second.iter().position(|entry| entry.reqid != last.reqid)?;
+    entries.split_at_checked(middle.saturating_add(rest))
+}
+
 fn same(one: &Policy, other: &Policy) -> bool {
     let Policy {
         name,

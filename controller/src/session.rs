@@ -4,7 +4,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use bartizan_model::ids::{NodeId, Thumbprint};
+use bartizan_model::ids::{EntryName, NodeId, Thumbprint};
+use bartizan_model::policy::Policy;
 use bartizan_netconf::client::Request;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::desk::Desk;
 use crate::fleet::{Configuration, Desired};
 use crate::link::{Link, LinkError, Refusal};
-use crate::reconcile::{Step, step};
+use crate::reconcile::{Step, halves, step};
 
 /// The shortest time between two looks at a gateway's state.
 const STATE_PAUSE: Duration = Duration::from_millis(500);
@@ -153,13 +154,7 @@ impl Gateway {
                         .order(&Request::Replace(&desired.policies))
                         .await?
                 }
-                Step::Change { remove, put } => {
-                    let change = Request::Change {
-                        remove: &remove,
-                        put: &put,
-                    };
-                    self.link.order(&change).await?
-                }
+                Step::Change { remove, put } => self.change(&remove, &put).await?,
             };
             if let Err(refusal) = edit {
                 return Ok(self.refused(desk, &refusal));
@@ -170,6 +165,26 @@ impl Gateway {
             Configuration::Refused("accepts an edit and does not run it".to_owned()),
         );
         Ok(false)
+    }
+
+    /// Sends a change; one that no message can hold is sent in parts, each of whole tunnels.
+    async fn change(
+        &mut self,
+        mut remove: &[EntryName],
+        put: &[Policy],
+    ) -> Result<Result<(), Refusal>, LinkError> {
+        let mut parts = vec![put];
+        while let Some(put) = parts.pop() {
+            match self.link.order(&Request::Change { remove, put }).await? {
+                Ok(()) => remove = &[],
+                Err(Refusal::TooBig(too_big)) => match halves(put) {
+                    Some((first, second)) => parts.extend([second, first]),
+                    None => return Ok(Err(Refusal::TooBig(too_big))),
+                },
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(()))
     }
 
     fn refused(&self, desk: &Desk, refusal: &Refusal) -> bool {

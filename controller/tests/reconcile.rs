@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod tests {
-    use bartizan_controller::reconcile::{Step, step};
+    use bartizan_controller::reconcile::{Step, halves, step};
     use bartizan_model::ids::{EntryName, Reqid};
     use bartizan_model::policy::{Action, Direction, Policy, Prefix, TrafficSelector};
     use proptest::prelude::*;
@@ -35,6 +35,21 @@ mod tests {
             put: entries(&[(3, 30), (4, 4)]),
         };
         assert_eq!(step(&running, &desired), expected);
+    }
+
+    #[test]
+    fn halves_part_no_tunnel() {
+        assert_eq!(halves(&entries(&[])), None);
+        assert_eq!(halves(&entries(&[(1, 1), (2, 1)])), None);
+        for tunnels in 2..9_u8 {
+            let entries_of = |n: u8| [2 * n, 2 * n + 1].map(|name| (name, u32::from(n) + 1));
+            let all: Vec<_> = (0..tunnels).flat_map(entries_of).collect();
+            let all = entries(&all);
+            let (first, second) = halves(&all).unwrap();
+            assert_eq!([first, second].concat(), all);
+            assert_ne!(first.last().unwrap().reqid, second.first().unwrap().reqid);
+            assert!(first.len().abs_diff(second.len()) <= 2);
+        }
     }
 
     proptest! {

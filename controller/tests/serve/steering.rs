@@ -276,6 +276,50 @@ fn ten_thousand_entries_go_in_one_edit() {
     assert_eq!(edited(&gateway), (2, 0, 10_002));
 }
 
+/// With the longest words in every leaf, fewer entries than a gateway holds are longer than a message
+/// that it takes.
+#[test]
+fn what_no_message_holds_goes_in_parts_of_whole_tunnels() {
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let owner = Owner::start_with(&[&a, &b], "poll-seconds = 30");
+    let gateway = Played::call_home(&owner, &a, Script::default());
+    owner.applied(&long_plan(&a, &b, 4700));
+    let mut standing = 0;
+    while standing < 9400 {
+        let (put, removed, running) = edited(&gateway);
+        assert!(put < 9400 && put % 2 == 0, "{put}");
+        assert_eq!((removed, running), (0, standing + put));
+        standing = running;
+    }
+    owner.status_when("the plan runs", |status| {
+        node(status, &a).configuration == "same"
+    });
+}
+
+fn long_plan(a: &str, b: &str, tunnels: u32) -> String {
+    let outer = |digit: &str| format!("2001:db8{}", format!(":{}", digit.repeat(4)).repeat(6));
+    let (here, there, far) = (outer("1"), outer("2"), outer("3"));
+    let nodes = [(a, &here), (b, &there)].map(|(node, address)| {
+        format!("[node.{node}]\naddresses = [\"{address}\"]\npeer-port = 65535\nsae = \"{node}\"\n")
+    });
+    let tunnels = (0..tunnels).map(|id| {
+        format!(
+            "[[tunnel]]\nid = {}\nbetween = [\"{a}\", \"{b}\"]\nmode = \"tunnel\"\n\
+             networks = [\"2001:db8:4444:4444:4444:4444:4444:{id:x}/128\", \"{far}/128\"]\n\
+             protocol = 132\nports = [65535, 65534]\nqkd = \"required\"\ncombiner = \"xor\"\n\
+             dial = \"higher\"\ndf-bit = \"copy\"\nreplay-window = 4064\n\
+             kem = {{ need = \"required\", parameter-set = \"ml-kem-1024\" }}\n\
+             soft = {{ seconds = {SOFT}, bytes = {SOFT}, packets = {SOFT} }}\n\
+             hard = {{ seconds = {HARD}, bytes = {HARD}, packets = {HARD} }}\n",
+            u32::MAX - id
+        )
+    });
+    nodes.concat() + &tunnels.collect::<String>()
+}
+
+const SOFT: u64 = HARD - 1;
+const HARD: u64 = u64::MAX / 4;
+
 /// Waits for an edit: entries put, entries taken out, entries that stand.
 fn edited(gateway: &Played) -> (usize, usize, usize) {
     match next_edit(gateway) {
