@@ -229,7 +229,8 @@ impl Fleet {
         let topology = Topology::new();
         let folder = Path::new("/run/site");
         fs::create_dir_all(folder).expect("make the site's folder");
-        let site = Site::create(folder, choices);
+        // Where there is a loopback: a TPM is set up over it.
+        let site = topology.controller.enter(|| Site::create(folder, choices));
         let kmes = Side::BOTH.map(|side| {
             let namespace = &topology.side(side).kme;
             Some(KmeProcess::start(namespace, &site, side, choices))
