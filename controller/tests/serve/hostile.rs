@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::gateway::{Done, Played, Script, dial};
-use crate::owner::{Ca, LIMIT, Owner, node, plan};
+use crate::owner::{Ca, LIMIT, Owner, node, plan, text};
 
 #[test]
 fn only_nodes_of_the_controller_get_in() {
@@ -137,4 +137,25 @@ fn a_command_that_is_none_is_refused() {
         assert!(answer.contains("refused"), "{words}: {answer}");
     }
     assert_eq!(owner.status().version, 1);
+}
+
+/// Whatever the socket's mode lets through, another user is not listened to.
+#[test]
+fn another_user_commands_nothing() {
+    let root = rustix::process::geteuid().is_root();
+    let skip = std::env::var_os("BARTIZAN_ALLOW_SKIP").is_some();
+    assert!(root || skip, "only root can play another user");
+    if !root {
+        return;
+    }
+    let owner = Owner::start(&["a", "b"]);
+    let file = owner.write("empty.toml", "");
+    for words in [&["status"][..], &["apply", &file]] {
+        let output = owner.as_another_user(words).output().unwrap();
+        assert!(!output.status.success(), "{}", text(&output));
+        assert!(text(&output).contains("cannot speak"), "{}", text(&output));
+    }
+    let status = owner.status();
+    assert_eq!(status.counters["command-of-another-user"], 2);
+    assert!(status.tunnels.is_empty());
 }

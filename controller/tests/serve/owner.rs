@@ -2,9 +2,11 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -135,12 +137,30 @@ impl Owner {
         self.folder.join("socket")
     }
 
+    /// Writes a file that everybody may read; returns its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let file = self.folder.join(name);
+        fs::write(&file, text).unwrap();
+        file.display().to_string()
+    }
+
+    /// A command of another user, whom the modes of all files let through.
+    pub(crate) fn as_another_user(&self, words: &[&str]) -> Command {
+        let program = self.folder.join("bartizan-controller");
+        fs::copy(env!("CARGO_BIN_EXE_bartizan-controller"), &program).unwrap();
+        for (path, mode) in [(&self.folder, 0o755), (&self.socket(), 0o666)] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let mut command = program_at(&program);
+        command.args(words).arg("--socket").arg(self.socket());
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    }
+
     pub(crate) fn status(&self) -> Status {
         let mut command = controller();
-        command
-            .args(["status", "--json", "--socket"])
-            .arg(self.socket());
-        let output = command.output().unwrap();
+        command.args(["status", "--json", "--socket"]);
+        let output = command.arg(self.socket()).output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -233,9 +253,15 @@ pub(crate) fn plan(ids: impl IntoIterator<Item = u32>) -> String {
 }
 
 fn controller() -> Command {
+    program_at(Path::new(env!("CARGO_BIN_EXE_bartizan-controller")))
+}
+
+fn program_at(path: &Path) -> Command {
     #[expect(
         clippy::disallowed_methods,
         reason = "the controller under test is a program"
     )]
-    Command::new(env!("CARGO_BIN_EXE_bartizan-controller"))
+    Command::new(path)
 }
+
+const NOBODY: u32 = 65534;
