@@ -60,8 +60,8 @@ impl Lease {
     }
 }
 
-/// A peer's lease, as it counts here.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A peer's lease, as it counts here; the greater ends later.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct PeerLease {
     end: BootTime,
 }

@@ -17,7 +17,8 @@ use bartizan_model::message::{Stage, Standing};
 use bartizan_model::policy::Direction;
 
 use crate::generation::{Event, State};
-use crate::wheel::{Effect, Effects, GENERATIONS_MAX, Generation, Place, Wheel};
+use crate::pair::{Generation, Place};
+use crate::wheel::{Effect, Effects, GENERATIONS_MAX, Wheel};
 
 /// The most standings in one message: three pairs, or after a restart as many single SAs.
 pub const STANDINGS_MAX: usize = 6;
