@@ -4,7 +4,7 @@
 //! its answers wait in the socket by then; an answer that is not there is lost and will not come.
 //! A batch is not a transaction: what stands after a refused request is carried out all the same.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bartizan_secret::{LockError, LockedBuffer, set_netlink_cap_ack, set_netlink_ext_ack};
 use rustix::io::Errno;
@@ -178,6 +178,12 @@ impl Kernel {
         let cut = len > self.reply.len();
         self.reply.wipe_front(len);
         if cut { Err(Lost::Some) } else { Ok(()) }
+    }
+}
+
+impl AsFd for Kernel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

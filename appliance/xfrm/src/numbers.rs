@@ -19,6 +19,7 @@ pub(crate) mod message {
     pub(crate) const FLUSHPOLICY: u16 = 0x1d;
     pub(crate) const NEWAE: u16 = 0x1e;
     pub(crate) const GETAE: u16 = 0x1f;
+    pub(crate) const NEWSPDINFO: u16 = 0x24;
 }
 
 /// `nlmsg_flags`.
@@ -35,6 +36,12 @@ pub(crate) mod flag {
 /// Attributes of an extended ACK.
 pub(crate) mod extended {
     pub(crate) const TEXT: u16 = 1;
+}
+
+/// `XFRMA_SPD_*`, of NEWSPDINFO.
+pub(crate) mod spd {
+    pub(crate) const IPV4_HASHED: u16 = 3;
+    pub(crate) const IPV6_HASHED: u16 = 4;
 }
 
 /// `XFRMA_*`.

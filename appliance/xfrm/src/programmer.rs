@@ -86,6 +86,14 @@ impl Programmer {
             counts: Counts::default(),
         };
         programmer.build_in(&block_all())?;
+        // Costs time alone if it is refused.
+        let hashed = programmer.kernel.carry_out(&Request::HashPrefixes);
+        if hashed != Outcome::Done {
+            journal::log(
+                Level::Warn,
+                format_args!("the kernel does not hash prefixes: many policies will be slow"),
+            );
+        }
         Ok(programmer)
     }
 

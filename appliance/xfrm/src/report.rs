@@ -1,7 +1,7 @@
 //! What happens without an order: events of the kernel, the clock, SAs whose end has come. The engine
 //! is told of each end of an SA once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use bartizan_model::message::{SaId, XfrmToEngine};
@@ -69,7 +69,8 @@ impl Programmer {
         }
     }
 
-    /// Finds out what events that the kernel had to drop would have told.
+    /// Finds out what events that the kernel had to drop would have told of SAs. A wish for an SA
+    /// that was dropped comes again with the next packet, for the kernel forgets it.
     fn catch_up(&mut self) -> Result<Vec<XfrmToEngine>, XfrmError> {
         self.counts.events_lost = self.counts.events_lost.saturating_add(1);
         journal::log(
@@ -105,17 +106,6 @@ impl Programmer {
         for sa in gone {
             self.sas.remove(sa);
         }
-        // A larval SA without a number is a packet's wish.
-        let wanted: BTreeSet<u32> = shown
-            .iter()
-            .filter(|sa| sa.spi == 0 && sa.reqid != 0)
-            .map(|sa| sa.reqid)
-            .collect();
-        reports.extend(
-            wanted
-                .into_iter()
-                .map(|reqid| XfrmToEngine::Acquire { reqid }),
-        );
         Ok(reports)
     }
 }

@@ -3,7 +3,7 @@
 use bartizan_model::ids::Spi;
 use bartizan_model::message::SaId;
 
-use crate::numbers::{flag, message};
+use crate::numbers::{flag, message, spd};
 use crate::policy::{self, KernelDirection, KernelPolicy, PolicyId};
 use crate::sa::{self, KernelSa, Key, SaKey};
 use crate::wire::{NoRoom, Writer};
@@ -43,6 +43,10 @@ pub enum Request<'a> {
     DeletePolicyAt(KernelDirection, u32),
     /// Take all policies out (FLUSHPOLICY).
     FlushPolicies,
+    /// Find policies whose prefixes have the length of a site's or more by a hash (NEWSPDINFO). The
+    /// kernel does so for single addresses alone, and for each policy that it adds otherwise it
+    /// goes through all of those.
+    HashPrefixes,
 }
 
 impl Request<'_> {
@@ -69,6 +73,11 @@ impl Request<'_> {
                 policy::encode_index(*direction, *index, w);
             }),
             Self::FlushPolicies => (message::FLUSHPOLICY, &|_| ()),
+            Self::HashPrefixes => (message::NEWSPDINFO, &|w| {
+                w.u32(0);
+                w.attribute(spd::IPV4_HASHED, |w| w.bytes(&[SITE_V4; 2]));
+                w.attribute(spd::IPV6_HASHED, |w| w.bytes(&[SITE_V6; 2]));
+            }),
         };
         Writer::new(buffer).message(kind, flag::REQUEST, seq, body)
     }
@@ -97,6 +106,12 @@ impl Dump {
         Writer::new(buffer).message(kind, flag::REQUEST | flag::DUMP, seq, |_| ())
     }
 }
+
+/// The shortest prefix of a site, in bits, that is worth a hash.
+const SITE_V4: u8 = 16;
+
+/// The same.
+const SITE_V6: u8 = 48;
 
 /// Of FLUSHSA.
 const ANY_PROTOCOL: u8 = 0;
