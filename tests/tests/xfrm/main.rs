@@ -1,0 +1,11 @@
+//! The xfrm role against a real kernel.
+
+mod batches;
+mod clear;
+mod clock;
+mod events;
+mod orders;
+mod output;
+mod renewal;
+mod role;
+mod station;
