@@ -1,6 +1,7 @@
 //! What the service manager is told: ready, alive, status, descriptors to keep (`sd_notify(3)`).
 //!
-//! The socket is opened before the lock-down and kept: a locked-down role can open none.
+//! The words and the environment are `sd_notify`'s. Its socket is not: it opens one for each word,
+//! and a locked-down role can open none; ours is opened before the lock-down and kept.
 
 use core::mem::MaybeUninit;
 use core::time::Duration;
@@ -12,6 +13,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use bartizan_model::time::BootTime;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use sd_notify::NotifyState;
 
 /// How often a loop wakes where no watchdog is set.
 const UNWATCHED: Duration = Duration::from_secs(5);
@@ -45,17 +47,14 @@ impl Notifier {
     ///
     /// The kernel's error; the service manager would wait in vain.
     pub fn ready(&self, status: &str) -> Result<(), Errno> {
-        self.send(
-            &format!("READY=1\nSTATUS={status}"),
-            None,
-            SendFlags::empty(),
-        )
+        let words = [NotifyState::Ready, NotifyState::Status(status)];
+        self.send(&words, None, SendFlags::empty())
     }
 
     /// Says what the process does now, in words for people; nothing depends on it, so it is left
     /// out where the service manager is busy.
     pub fn status(&self, status: &str) {
-        let _told = self.send(&format!("STATUS={status}"), None, SendFlags::DONTWAIT);
+        let _told = self.send(&[NotifyState::Status(status)], None, SendFlags::DONTWAIT);
     }
 
     /// Gives a descriptor to keep over restarts, in place of one of the same name; waits until the
@@ -66,18 +65,23 @@ impl Notifier {
     /// The kernel's error.
     pub fn store(&self, name: &str, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         let wait = SendFlags::empty();
-        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), None, wait)?;
-        self.send(
-            &format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"),
-            Some(fd),
-            wait,
-        )
+        let name = NotifyState::FdName(name);
+        self.send(&[NotifyState::FdStoreRemove, name.clone()], None, wait)?;
+        let unwatched = NotifyState::Custom("FDPOLL=0");
+        self.send(&[NotifyState::FdStore, name, unwatched], Some(fd), wait)
     }
 
-    fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>, wait: SendFlags) -> Result<(), Errno> {
+    fn send(
+        &self,
+        words: &[NotifyState<'_>],
+        fd: Option<BorrowedFd<'_>>,
+        wait: SendFlags,
+    ) -> Result<(), Errno> {
         let Some(socket) = &self.0 else {
             return Ok(());
         };
+        let words: Vec<String> = words.iter().map(NotifyState::to_string).collect();
+        let text = words.join("\n");
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let fds = fd.map(|fd| [fd]);
@@ -106,16 +110,11 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Reads `WATCHDOG_USEC`.
+    /// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`.
     pub fn from_env(notifier: Notifier) -> Self {
-        let variable = |name| std::env::var(name).ok();
-        let meant =
-            variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
-        let usec = variable("WATCHDOG_USEC").and_then(|usec| usec.parse::<u64>().ok());
-        let interval = match usec {
-            Some(usec) if meant && usec > 0 => Duration::from_micros(usec / 3),
-            _ => UNWATCHED,
-        };
+        let limit = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
+        let third = limit.and_then(|limit| limit.checked_div(3));
+        let interval = third.unwrap_or(UNWATCHED);
         Self {
             notifier,
             interval,
@@ -138,7 +137,7 @@ impl Watchdog {
         // the service manager ends this process, as it should.
         if self
             .notifier
-            .send("WATCHDOG=1", None, SendFlags::DONTWAIT)
+            .send(&[NotifyState::Watchdog], None, SendFlags::DONTWAIT)
             .is_ok()
         {
             self.fed = now;
