@@ -30,7 +30,7 @@ pub enum Request {
     Apply {
         /// The plan.
         document: Box<Document>,
-        /// How many seconds to wait for all of its tunnels to protect.
+        /// How many seconds to wait for all of its tunnels to protect: at most an hour counts.
         wait: Option<u64>,
     },
     /// Show the fleet.
@@ -79,6 +79,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a command may take to read its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a command may wait: whoever forgot it does not hold its place for ever.
+const WAIT_MAX: Duration = Duration::from_hours(1);
 
 /// Opens the socket; an older one at its place is nobody's, for the state file is ours.
 pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -140,7 +143,8 @@ async fn applied_then_wait(
     let Some(wait) = wait else {
         return Ok(());
     };
-    let end = Instant::now().checked_add(Duration::from_secs(wait));
+    let wait = Duration::from_secs(wait).min(WAIT_MAX);
+    let end = Instant::now().checked_add(wait);
     let end = end.ok_or(io::ErrorKind::InvalidInput)?;
     let mut waiting: BTreeSet<TunnelKey> = desk.fleet().tunnels.keys().cloned().collect();
     loop {

@@ -1,0 +1,121 @@
+//! The controller's own configuration.
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::fs;
+    use std::path::PathBuf;
+
+    use bartizan_controller::config::{Config, ConfigError};
+    use rcgen::{CertificateParams, KeyPair};
+
+    const GOOD: &str = include_str!("../examples/controller.toml");
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        let folder = Folder::new("example");
+        let config = folder.read(GOOD).unwrap();
+        assert_eq!(config.listen.port(), 4335);
+        assert_eq!(config.identity.node().as_str(), "controller.example");
+        assert_eq!(config.nodes.len(), 2);
+        assert_eq!(
+            (config.lease_cadence, config.lease, config.poll),
+            (
+                Duration::from_mins(1),
+                Duration::from_mins(5),
+                Duration::from_secs(30)
+            )
+        );
+        // No shipped configuration signs leases that nothing stands behind.
+        assert_eq!(config.signer, None);
+        assert_eq!(config.state, folder.0.join("state.json"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let folder = Folder::new("wrong");
+        let mut errors = Vec::new();
+        for (from, to) in [
+            ("listen = ", "listem = "),
+            ("[::]:4335", "localhost"),
+            ("cadence-seconds = 60", "cadence-seconds = 0"),
+            ("cadence-seconds = 60", "cadence-seconds = 200"),
+            ("poll-seconds = 30", "poll-seconds = 0"),
+            ("gw-b.example", "GW-B"),
+            ("key.pem", "certificate.pem"),
+            ("\"owner-ca.pem\"", "\"absent.pem\""),
+            ("\"owner-ca.pem\"", "\"key.pem\""),
+            ("\"certificate.pem\"", "\"owner-ca.pem\""),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let error = folder.read(&GOOD.replacen(from, to, 1)).unwrap_err();
+            errors.push(match error {
+                ConfigError::Malformed(_) => "malformed",
+                ConfigError::Times(_) => "times",
+                ConfigError::Node { .. } => "node",
+                ConfigError::Pem { .. } => "pem",
+                ConfigError::Tls(_) => "tls",
+                ConfigError::File { .. } => "file",
+                ConfigError::Key(_) => "key",
+            });
+        }
+        let expected = [
+            "malformed",
+            "malformed",
+            "times",
+            "times",
+            "times",
+            "node",
+            "pem",
+            "pem",
+            "tls",
+            "tls",
+        ];
+        assert_eq!(errors, expected);
+        let absent = Config::read(&folder.0.join("absent.toml"));
+        assert!(matches!(absent, Err(ConfigError::File { .. })));
+    }
+
+    /// A release has no signer, and says so instead of granting nothing in silence.
+    #[cfg(not(feature = "dev-lease"))]
+    #[test]
+    fn a_signer_that_is_not_in_this_build_is_refused() {
+        use bartizan_controller::lease::{Granter, LeaseError};
+
+        let loaded = Granter::load(std::path::Path::new("/nowhere"), Duration::from_mins(5));
+        assert!(matches!(loaded, Err(LeaseError::NotInThisBuild)));
+    }
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("bartizan-config-{name}-{}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
+            fs::create_dir_all(&folder).unwrap();
+            for (name, certificate, key) in [
+                ("controller.example", "certificate.pem", "key.pem"),
+                ("owner.example", "owner-ca.pem", "owner-key.pem"),
+            ] {
+                let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+                let pair = KeyPair::generate().unwrap();
+                let issued = params.self_signed(&pair).unwrap();
+                fs::write(folder.join(certificate), issued.pem()).unwrap();
+                fs::write(folder.join(key), pair.serialize_pem()).unwrap();
+            }
+            Self(folder)
+        }
+
+        fn read(&self, text: &str) -> Result<Config, ConfigError> {
+            let path = self.0.join("controller.toml");
+            fs::write(&path, text).unwrap();
+            Config::read(&path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+}
