@@ -1,0 +1,27 @@
+//! The bodies of the fuzz targets, one for each parser of foreign bytes.
+//!
+//! A body panics on what must never happen; an error of the parser is the usual end.
+
+mod lease;
+mod peer_message;
+
+/// A target: the name of its corpus, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 3] = [
+    ("lease", lease::lease),
+    ("lease_claims", lease::lease_claims),
+    ("peer_message", peer_message::peer_message),
+];
+
+/// Runs the body of one target.
+///
+/// # Panics
+///
+/// On what must never happen, and if there is no such target.
+pub fn run(target: &str, data: &[u8]) {
+    let body = TARGETS.iter().find(|(name, _)| *name == target);
+    let (_, body) = body.expect("a target of this name");
+    body(data);
+}
