@@ -11,7 +11,8 @@ use bartizan_netconf::client::Data;
 use bartizan_process::journal::{self, Level};
 use tokio::sync::watch;
 
-use crate::fleet::{Configuration, Desired, Fleet};
+use crate::fleet::Fleet;
+use crate::gateway::{Configuration, Desired};
 use crate::lease::Granter;
 use crate::plan::{Document, Plan, PlanErrors};
 use crate::store::{Kept, Store, StoreError};
@@ -65,7 +66,7 @@ impl Desk {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, kept) = &mut *store;
         let reqids = kept.reqids.for_plan(&plan);
-        let prepared = self.fleet().prepare(plan, &reqids)?;
+        let prepared = self.fleet().prepare(&plan, &reqids)?;
         let next = Kept { document, reqids };
         file.save(&next)?;
         *kept = next;

@@ -1,32 +1,25 @@
-//! What the controller knows: the plan, and each gateway as it last showed itself. No I/O.
+//! What the controller knows: the tunnels of the plan, and each gateway as it last showed itself. No
+//! I/O.
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bartizan_model::ids::{EntryName, NodeId, Reqid};
-use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::policy::Policy;
 use bartizan_model::report::{Notice, PairReport, TunnelReport, TunnelState};
 use bartizan_netconf::client::Data;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::gateway::{self, Configuration, Desired, Gateway, Lease, Session};
 use crate::plan::{self, Plan, PlanErrors, TunnelKey};
 use crate::reqids::Reqids;
-
-/// Events that are kept of each gateway.
-const EVENTS: usize = 64;
-
-/// Characters of an event that are kept.
-const WORDS: usize = 512;
 
 /// The plan and the gateways.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) nodes: BTreeMap<NodeId, Gateway>,
-    pub(crate) plan: Plan,
     /// The tunnels of the plan by name.
     pub(crate) tunnels: BTreeMap<TunnelKey, Planned>,
     /// How often a plan was applied since the start.
@@ -48,68 +41,11 @@ pub(crate) struct Planned {
     pub(crate) protected: Option<Duration>,
 }
 
-/// One gateway.
-#[derive(Debug)]
-pub(crate) struct Gateway {
-    /// The entries that it should run.
-    pub(crate) desired: watch::Sender<Arc<Desired>>,
-    pub(crate) session: Option<Session>,
-    pub(crate) sessions: u64,
-    pub(crate) configuration: Configuration,
-    pub(crate) lease: Option<Lease>,
-    pub(crate) leases: u64,
-    pub(crate) lifecycle: Option<Lifecycle>,
-    /// By outbound entry.
-    pub(crate) tunnels: BTreeMap<EntryName, TunnelReport>,
-    pub(crate) events: VecDeque<Event>,
-}
-
 /// A plan that can be taken over.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    plan: Plan,
     policies: BTreeMap<NodeId, Vec<Policy>>,
     tunnels: BTreeMap<TunnelKey, Planned>,
-}
-
-/// What a gateway should run, and by which plan.
-#[derive(Debug, Default)]
-pub(crate) struct Desired {
-    pub(crate) version: u64,
-    pub(crate) policies: Vec<Policy>,
-}
-
-/// A connection of a gateway.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Session {
-    pub(crate) number: u64,
-    pub(crate) address: SocketAddr,
-    pub(crate) since: Instant,
-}
-
-/// How a gateway's configuration stands to the plan.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Configuration {
-    /// Not yet compared.
-    Unknown,
-    /// As it should be, by the plan of this version.
-    Same(u64),
-    /// The gateway refused the edit.
-    Refused(String),
-}
-
-/// A lease that a gateway took.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lease {
-    pub(crate) granted: Instant,
-    pub(crate) length: Duration,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug)]
-pub(crate) struct Event {
-    pub(crate) at: Instant,
-    pub(crate) words: String,
 }
 
 impl Fleet {
@@ -117,16 +53,15 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// As [`Fleet::apply`].
+    /// As [`Fleet::prepare`].
     pub(crate) fn new(
         nodes: &BTreeSet<NodeId>,
-        plan: Plan,
+        plan: &Plan,
         reqids: &Reqids,
     ) -> Result<Self, PlanErrors> {
         let gateways = nodes.iter().map(|node| (node.clone(), Gateway::new()));
         let mut fleet = Self {
             nodes: gateways.collect(),
-            plan: Plan::default(),
             tunnels: BTreeMap::new(),
             version: 0,
             applied: Instant::now(),
@@ -143,7 +78,7 @@ impl Fleet {
     /// # Errors
     ///
     /// The nodes of the plan that are not ours, or the tunnel that no number is left for.
-    pub(crate) fn prepare(&self, plan: Plan, reqids: &Reqids) -> Result<Prepared, PlanErrors> {
+    pub(crate) fn prepare(&self, plan: &Plan, reqids: &Reqids) -> Result<Prepared, PlanErrors> {
         for node in plan.nodes.keys() {
             if !self.nodes.contains_key(node) {
                 let fault = "no node of this controller";
@@ -155,14 +90,14 @@ impl Fleet {
         };
         let mut policies = BTreeMap::new();
         for node in self.nodes.keys() {
-            let entries = plan::policies(&plan, node, |tunnel| reqids.of(tunnel));
+            let entries = plan::policies(plan, node, |tunnel| reqids.of(tunnel));
             policies.insert(node.clone(), entries.map_err(|tunnel| no_number(&tunnel))?);
         }
         let mut tunnels = BTreeMap::new();
         for tunnel in &plan.tunnels {
             let key = tunnel.key();
             let end = |node: &NodeId| {
-                let entry = plan::outbound_entry(&plan, tunnel, node)?;
+                let entry = plan::outbound_entry(plan, tunnel, node)?;
                 Some((node.clone(), entry))
             };
             let ends = (end(&key.lower), end(&key.higher), reqids.of(&key));
@@ -176,18 +111,13 @@ impl Fleet {
             };
             tunnels.insert(key, ends);
         }
-        Ok(Prepared {
-            plan,
-            policies,
-            tunnels,
-        })
+        Ok(Prepared { policies, tunnels })
     }
 
     /// Takes a plan over.
     pub(crate) fn apply(&mut self, prepared: Prepared) {
         self.version = self.version.saturating_add(1);
         self.applied = Instant::now();
-        self.plan = prepared.plan;
         self.tunnels = prepared.tunnels;
         self.reported = BTreeMap::new();
         for (key, tunnel) in &self.tunnels {
@@ -291,7 +221,7 @@ impl Fleet {
         let Some(gateway) = self.nodes.get_mut(node) else {
             return;
         };
-        gateway.tell(&words(notice));
+        gateway.tell(&gateway::words(notice));
         match notice {
             Notice::Established { entry, pair, mix } => {
                 let mut pair = pair.clone();
@@ -334,14 +264,17 @@ impl Fleet {
                 rekeys: 0,
                 alarm: None,
             });
-        report.state = TunnelState::Protected;
-        report.alarm = None;
-        let epoch = pair.epoch;
-        if let Some(older) = report.current.replace(pair)
-            && older.epoch != epoch
-        {
+        let known = report.current.as_ref().map(|known| known.epoch);
+        // A notice that waited may be older than a state that was asked for.
+        if known > Some(pair.epoch) {
+            return;
+        }
+        if known.is_some_and(|known| known < pair.epoch) {
             report.rekeys = report.rekeys.saturating_add(1);
         }
+        report.state = TunnelState::Protected;
+        report.alarm = None;
+        report.current = Some(pair);
         self.look_for_protection(node, entry.clone());
     }
 
@@ -386,57 +319,5 @@ impl Fleet {
                 tunnel.protected = Some(after);
             }
         }
-    }
-}
-
-impl Gateway {
-    fn new() -> Self {
-        Self {
-            desired: watch::Sender::new(Arc::new(Desired::default())),
-            session: None,
-            sessions: 0,
-            configuration: Configuration::Unknown,
-            lease: None,
-            leases: 0,
-            lifecycle: None,
-            tunnels: BTreeMap::new(),
-            events: VecDeque::new(),
-        }
-    }
-
-    fn tell(&mut self, words: &str) {
-        if self.events.len() == EVENTS {
-            self.events.pop_front();
-        }
-        // A gateway's words are data: no line of them may look like another's.
-        let words = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-        self.events.push_back(Event {
-            at: Instant::now(),
-            words: words.take(WORDS).collect(),
-        });
-    }
-}
-
-impl Lease {
-    /// How long it lives yet, at most: the gateway counts from before it was granted.
-    pub(crate) fn left(&self) -> Duration {
-        self.length.saturating_sub(self.granted.elapsed())
-    }
-}
-
-fn words(notice: &Notice) -> String {
-    match notice {
-        Notice::Established { entry, pair, .. } => {
-            format!("{entry}: epoch {} protects", pair.epoch)
-        }
-        Notice::Expired { entry, spi, hard } => {
-            let limit = if *hard { "hard" } else { "soft" };
-            format!("{entry}: the SA {spi} reached its {limit} lifetime")
-        }
-        Notice::Alarm { entry, alarm } => format!("{entry}: alarm: {alarm:?}"),
-        Notice::NotProgrammed { entry, errno } => {
-            format!("{entry}: the kernel refused it: error {errno}")
-        }
-        Notice::Programmed { entries } => format!("{entries} entries are programmed"),
     }
 }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 mod desk;
 mod fleet;
+mod gateway;
 pub mod lease;
 mod link;
 pub mod local;

@@ -4,7 +4,6 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ use crate::lease::{Granter, LeaseError};
 use crate::link::Link;
 use crate::local;
 use crate::plan::{Plan, PlanErrors};
-use crate::session::Gateway;
+use crate::session::Call;
 use crate::store::{Store, StoreError};
 
 /// How long a handshake may take; a gateway signs in its TPM.
@@ -104,7 +103,7 @@ impl Controller {
     async fn start(config: &Config) -> Result<Self, ServeError> {
         let (store, kept) = Store::open(&config.state)?;
         let plan = Plan::try_from(&kept.document).map_err(ServeError::Kept)?;
-        let fleet = Fleet::new(&config.nodes, plan, &kept.reqids).map_err(ServeError::Kept)?;
+        let fleet = Fleet::new(&config.nodes, &plan, &kept.reqids).map_err(ServeError::Kept)?;
         let granter = granter(config)?;
         let tls = call_home_client(&config.identity, &config.anchors)?;
         let gateways = TcpListener::bind(config.listen).await;
@@ -113,7 +112,7 @@ impl Controller {
             cause,
         })?;
         let commands = local::listen(&config.socket).map_err(|cause| ServeError::Listen {
-            what: PathBuf::from(&config.socket).display().to_string(),
+            what: config.socket.display().to_string(),
             cause,
         })?;
         if let Ok(address) = gateways.local_addr() {
@@ -208,7 +207,7 @@ impl Controller {
             return;
         };
         journal::log(Level::Info, format_args!("{node} called home"));
-        let gateway = Gateway {
+        let call = Call {
             node: node.clone(),
             ldevid,
             link: Link::new(stream),
@@ -216,8 +215,8 @@ impl Controller {
         };
         let desk = Rc::clone(&self.desk);
         let session = self.sessions.spawn_local(async move {
-            let node = gateway.node.clone();
-            let error = gateway.attend(&desk).await;
+            let node = call.node.clone();
+            let error = call.attend(&desk).await;
             desk.disconnected(&node, number, &chain(&error));
         });
         if let Some(older) = self.present.insert(node, session) {

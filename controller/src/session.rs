@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::desk::Desk;
-use crate::fleet::{Configuration, Desired};
+use crate::gateway::{Configuration, Desired};
 use crate::link::{Link, LinkError, Refusal};
 use crate::reconcile::{Step, halves, step};
 
@@ -29,7 +29,7 @@ const ROUNDS: u32 = 3;
 
 /// A gateway that called home.
 #[derive(Debug)]
-pub(crate) struct Gateway {
+pub(crate) struct Call {
     pub(crate) node: NodeId,
     /// The key of its certificate, which its leases name.
     pub(crate) ldevid: Thumbprint,
@@ -44,7 +44,7 @@ struct Due {
     state: Instant,
 }
 
-impl Gateway {
+impl Call {
     /// Speaks with the gateway until the session is over.
     pub(crate) async fn attend(mut self, desk: &Desk) -> LinkError {
         match self.work(desk).await {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bartizan_model::report::{Alarm, SourceSet, TunnelReport, TunnelState};
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{Configuration, Fleet, Gateway, Planned};
+use crate::fleet::{Fleet, Planned};
+use crate::gateway::{Configuration, Gateway};
 use crate::plan::TunnelKey;
 
 /// Everything; times are in milliseconds, ages count back from the moment of the question.
