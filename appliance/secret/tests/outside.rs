@@ -194,7 +194,7 @@ fn a_core_dump_does_not_hold_the_secret() {
             .expect("a core")
             .unwrap()
             .path();
-        let copies = count(&std::fs::read(&core).unwrap());
+        let copies = count(&std::fs::read(&core).unwrap(), &support::pattern());
         assert_eq!(copies, 1, "{part}: the control on the stack, and no other");
         std::fs::remove_dir_all(&dir).unwrap();
     }

@@ -135,6 +135,11 @@ impl Found {
 
 /// Looks for the pattern in every readable byte of a process.
 pub(crate) fn scan(pid: u32) -> Found {
+    scan_for(pid, &pattern())
+}
+
+/// Looks for other bytes in every readable byte of a process.
+pub(crate) fn scan_for(pid: u32, secret: &[u8]) -> Found {
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let mut found = Found::default();
@@ -148,7 +153,7 @@ pub(crate) fn scan(pid: u32) -> Found {
         // Guard pages, vvar and memfd_secret refuse; whatever can be read is looked at.
         if memory.read_exact_at(&mut bytes, from).is_ok() {
             read_any = true;
-            let count = count(&bytes);
+            let count = count(&bytes, secret);
             if count > 0 {
                 *found.copies.entry(line.to_owned()).or_default() += count;
             }
@@ -158,12 +163,16 @@ pub(crate) fn scan(pid: u32) -> Found {
     found
 }
 
-/// Counts the pattern in some bytes: raw, and in hex of either case.
-pub(crate) fn count(bytes: &[u8]) -> usize {
-    let raw: Vec<u8> = MASKED.iter().map(|byte| byte ^ MASK).collect();
-    let hex = hex(&raw);
+/// The pattern itself.
+pub(crate) fn pattern() -> Vec<u8> {
+    MASKED.iter().map(|byte| byte ^ MASK).collect()
+}
+
+/// Counts a secret in some bytes: raw, and in hex of either case.
+pub(crate) fn count(bytes: &[u8], secret: &[u8]) -> usize {
+    let hex = hex(secret);
     let upper = hex.to_uppercase();
-    let needles = [raw.as_slice(), hex.as_bytes(), upper.as_bytes()];
+    let needles = [secret, hex.as_bytes(), upper.as_bytes()];
     let first = needles.map(|needle| needle[0]);
     let mut copies = 0;
     for (at, byte) in bytes.iter().enumerate() {
