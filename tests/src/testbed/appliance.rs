@@ -4,12 +4,14 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
+use bartizan_model::report::Snapshot;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{guest::binaries, netns::Netns, process::Running};
@@ -17,6 +19,27 @@ use crate::units::event::{Event, What};
 
 /// How long an appliance that is told to stop may take: every service ends at SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Every service that ships, the supervisor first.
+pub const SERVICES: [&str; 7] = [
+    "bartizan.service",
+    "bartizan-engine.service",
+    "bartizan-xfrm.service",
+    "bartizan-control.service",
+    "bartizan-peer.service",
+    "bartizan-qkd.service",
+    "bartizan-tpm.service",
+];
+
+/// How long a supervisor may take to tell how it stands.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(1);
+
+/// How far a service has come that is started again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    Ended,
+    ReadyAgain,
+}
 
 /// How an appliance is started.
 #[derive(Clone, Debug)]
@@ -107,6 +130,22 @@ impl Appliance {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// What `bartizanctl status --json` would print; none while no supervisor answers.
+    ///
+    /// # Panics
+    /// If what it says is no snapshot.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let socket = UnixStream::connect(self.run_folder().join("status.sock")).ok()?;
+        // It listens also while no supervisor runs.
+        socket
+            .set_read_timeout(Some(SNAPSHOT_LIMIT))
+            .expect("limit the wait for a snapshot");
+        let text = std::io::read_to_string(socket).ok()?;
+        // A supervisor that dies while it speaks leaves half of it.
+        let whole = text.ends_with('}');
+        whole.then(|| serde_json::from_str(&text).expect("a snapshot"))
+    }
+
     /// Everything that has happened, as far as it was waited for.
     pub fn past(&self) -> &[Event] {
         &self.past
@@ -184,6 +223,31 @@ impl Appliance {
                 | What::Failed => {}
             }
             missing.is_empty()
+        });
+    }
+
+    /// Waits until every service has ended and is ready again.
+    pub fn wait_restart(&mut self, limit: Duration) {
+        let mut steps = BTreeMap::new();
+        self.wait_for(limit, |event| {
+            match event.what {
+                What::Ended { .. } => {
+                    steps.insert(event.unit.clone(), Step::Ended);
+                }
+                What::Ready => {
+                    if let Some(step) = steps.get_mut(&event.unit) {
+                        *step = Step::ReadyAgain;
+                    }
+                }
+                What::Started { .. }
+                | What::Status(_)
+                | What::Stored(_)
+                | What::StartTimedOut
+                | What::WatchdogExpired
+                | What::Failed => {}
+            }
+            let again = steps.values().filter(|step| **step == Step::ReadyAgain);
+            again.count() == SERVICES.len()
         });
     }
 

@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod flow;
 pub mod frame;
 pub mod guest;
+pub mod kernel;
 pub mod netns;
 pub mod plan;
 pub mod process;
