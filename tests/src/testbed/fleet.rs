@@ -6,6 +6,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -50,7 +51,7 @@ pub struct ControllerProcess {
 #[derive(Debug)]
 pub struct Fleet {
     /// The namespaces and the line between the gateways.
-    pub topology: Topology,
+    pub topology: Arc<Topology>,
     /// The configurations.
     pub site: Site,
     /// The controller.
@@ -226,11 +227,24 @@ impl Fleet {
     /// # Panics
     /// If one cannot be started.
     pub fn start_unattested(choices: &Choices) -> Self {
-        let topology = Topology::new();
+        let topology = Arc::new(Topology::new());
+        let site = Self::site(&topology, choices);
+        Self::start_on(topology, site, choices)
+    }
+
+    /// Configures a site of this guest, for [`Fleet::start_on`].
+    pub fn site(topology: &Topology, choices: &Choices) -> Site {
         let folder = Path::new("/run/site");
         fs::create_dir_all(folder).expect("make the site's folder");
         // Where there is a loopback: a TPM is set up over it.
-        let site = topology.controller.enter(|| Site::create(folder, choices));
+        topology.controller.enter(|| Site::create(folder, choices))
+    }
+
+    /// Starts everything where, and as, it is given; waits for nothing but the processes.
+    ///
+    /// # Panics
+    /// If one cannot be started.
+    pub fn start_on(topology: Arc<Topology>, site: Site, choices: &Choices) -> Self {
         let kmes = Side::BOTH.map(|side| {
             let namespace = &topology.side(side).kme;
             Some(KmeProcess::start(namespace, &site, side, choices))

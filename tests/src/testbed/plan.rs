@@ -1,8 +1,11 @@
 //! Plans for the controller: the two gateways of the topology and tunnels between them.
 
-use core::fmt::Write as _;
+use core::{fmt::Write as _, net::IpAddr};
 
-use super::topology::{Family, Side};
+use super::{
+    netns::Netns,
+    topology::{Family, Side, Topology},
+};
 
 /// What a tunnel covers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,6 +16,8 @@ pub enum Covers {
     Any(Family),
     /// Transport mode, the gateways' own addresses.
     Hosts(Family),
+    /// Tunnel mode, IPv4, one LAN to the other: UDP from and to this port.
+    Port(u16),
 }
 
 /// A tunnel of a plan.
@@ -26,8 +31,26 @@ pub struct Tunnel {
     pub qkd: Option<&'static str>,
     /// `required` or `optional`.
     pub kem: Option<&'static str>,
+    /// `hmac` or `xor`.
+    pub combiner: &'static str,
+    /// Packets that may come late or twice without being lost or taken.
+    pub replay_window: u32,
     /// Seconds until a successor is wanted, and until the pair is dead.
     pub lifetime: (u64, u64),
+}
+
+impl Covers {
+    /// Two hosts whose packets it protects.
+    pub fn hosts(self, topology: &Topology) -> [(&Netns, IpAddr); 2] {
+        Side::BOTH.map(|side| {
+            let place = topology.side(side);
+            match self {
+                Self::Lans(family) => (&place.lan, side.lan_host(family)),
+                Self::Port(_) => (&place.lan, side.lan_host(Family::V4)),
+                Self::Any(family) | Self::Hosts(family) => (&place.gateway, side.wan(family)),
+            }
+        })
+    }
 }
 
 impl Tunnel {
@@ -38,6 +61,8 @@ impl Tunnel {
             covers,
             qkd: Some("required"),
             kem: Some("required"),
+            combiner: "hmac",
+            replay_window: 4096,
             lifetime: (2400, 3600),
         }
     }
@@ -51,7 +76,11 @@ impl Tunnel {
         writeln!(text, "\n[[tunnel]]\nid = {}", self.id)?;
         writeln!(text, "between = {}", pair(&|side| side.node().to_owned()))?;
         match self.covers {
-            Covers::Lans(family) | Covers::Any(family) => {
+            Covers::Lans(_) | Covers::Any(_) | Covers::Port(_) => {
+                let family = match self.covers {
+                    Covers::Lans(family) | Covers::Any(family) => family,
+                    Covers::Port(_) | Covers::Hosts(_) => Family::V4,
+                };
                 writeln!(text, "mode = \"tunnel\"")?;
                 writeln!(
                     text,
@@ -74,6 +103,11 @@ impl Tunnel {
             }
             Covers::Any(Family::V4) => writeln!(text, "networks = [\"0.0.0.0/0\", \"0.0.0.0/0\"]")?,
             Covers::Any(Family::V6) => writeln!(text, "networks = [\"::/0\", \"::/0\"]")?,
+            Covers::Port(port) => {
+                let networks = pair(&|side| side.lan_prefix(Family::V4));
+                writeln!(text, "networks = {networks}")?;
+                writeln!(text, "protocol = 17\nports = [{port}, {port}]")?;
+            }
             Covers::Hosts(_) => {}
         }
         if let Some(need) = self.qkd {
@@ -85,6 +119,8 @@ impl Tunnel {
                 "kem = {{ need = \"{need}\", parameter-set = \"ml-kem-768\" }}"
             )?;
         }
+        writeln!(text, "combiner = \"{}\"", self.combiner)?;
+        writeln!(text, "replay-window = {}", self.replay_window)?;
         writeln!(
             text,
             "soft = {{ seconds = {soft} }}\nhard = {{ seconds = {hard} }}"

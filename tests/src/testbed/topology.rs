@@ -150,6 +150,15 @@ pub fn controller(family: Family) -> IpAddr {
 impl Topology {
     /// Makes and wires all of it; every address answers at once, nothing is protected yet.
     pub fn new() -> Self {
+        let topology = Self::before_the_network();
+        topology.a.raise();
+        topology.b.raise();
+        topology
+    }
+
+    /// As [`Topology::new`], but the gateways' interfaces on the line between them are down until [`Gateway::raise`]:
+    /// the units have the network wait for xfrm.
+    pub fn before_the_network() -> Self {
         let topology = Self::wire();
         topology.a.configure();
         topology.b.configure();
@@ -266,8 +275,13 @@ impl Gateway {
         for (name, value) in gateway_settings() {
             self.gateway.sysctl(&name, value);
         }
-        self.gateway.ip(&gateway_lines(side));
+        self.gateway.ip(&inner_lines(side));
         self.configure_hosts();
+    }
+
+    /// Brings the gateway's interface on the line to the other up, with its addresses and routes.
+    pub fn raise(&self) {
+        self.gateway.ip(&outer_lines(self.side));
     }
 
     /// Joins each line of the gateway to a tap of its own, for a virtual machine to take.
@@ -351,7 +365,7 @@ pub fn configure_guest(side: Side) {
         std::fs::write(Path::new("/proc/sys/net").join(&name), value)
             .unwrap_or_else(|cause| panic!("cannot set {name}: {cause}"));
     }
-    ip_batch(&[], &gateway_lines(side));
+    ip_batch(&[], &[inner_lines(side), outer_lines(side)].concat());
 }
 
 fn mac(side: Side, line: &str) -> String {
@@ -382,15 +396,20 @@ fn gateway_settings() -> Vec<(String, &'static str)> {
     settings
 }
 
-fn gateway_lines(side: Side) -> Vec<String> {
-    let other = side.other();
-    let mut lines = [
-        addresses("wan", |family| side.wan(family)),
+/// The gateway's interfaces but the one on the line to the other gateway.
+fn inner_lines(side: Side) -> Vec<String> {
+    [
         addresses("lan", |family| side.lan_gateway(family)),
         addresses("management", |family| side.management(family)),
         addresses("kme", |family| side.kme_client(family)),
     ]
-    .concat();
+    .concat()
+}
+
+/// That one, and what is reached by it.
+fn outer_lines(side: Side) -> Vec<String> {
+    let other = side.other();
+    let mut lines = addresses("wan", |family| side.wan(family));
     lines.extend(both(|family| {
         format!(
             "route add {} via {}",
