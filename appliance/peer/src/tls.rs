@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bartizan_model::config::{Groups, PeerConfig};
+use bartizan_model::config::PeerConfig;
 use bartizan_process::{Exit, Fault};
 use bartizan_tls::{Anchors, Identity, Signer, TlsError, client, server};
 use rustls::{ClientConfig, ServerConfig};
@@ -28,7 +28,7 @@ impl Tls {
         }
         let anchors = Anchors::new(&config.anchors).map_err(fault)?;
         Ok(Self {
-            client: client(&identity, &anchors, Groups::HybridOnly).map_err(fault)?,
+            client: client(&identity, &anchors).map_err(fault)?,
             server: server(&identity, &anchors).map_err(fault)?,
         })
     }

@@ -30,15 +30,16 @@ static CLASSICAL: [&dyn SupportedKxGroup; 2] = [kx_group::X25519, kx_group::SECP
 /// # Errors
 ///
 /// [`TlsError::Config`] if rustls refuses it.
-pub fn client(
-    identity: &Identity,
-    anchors: &Anchors,
-    groups: Groups,
-) -> Result<Arc<ClientConfig>, TlsError> {
-    client_expecting(Expected::Asked, &identity.certified, anchors, groups)
+pub fn client(identity: &Identity, anchors: &Anchors) -> Result<Arc<ClientConfig>, TlsError> {
+    client_expecting(
+        Expected::Asked,
+        &identity.certified,
+        anchors,
+        Groups::HybridOnly,
+    )
 }
 
-/// The client's side of a KME's link.
+/// The client's side of a KME's link, the only one that classical groups may be allowed for.
 ///
 /// Its operator names both ends there: our certificate may name anything, and the KME's may have
 /// other names beside the asked [`server_name`](crate::server_name).

@@ -50,7 +50,7 @@ async fn every_connection_signs_anew_at_both_ends() {
     let ca = Ca::new();
     let (near_id, near_tpm) = ca.issue(&["gw-a"]).identity();
     let (far_id, far_tpm) = ca.issue(&["gw-b"]).identity();
-    let near_config = client(&near_id, &ca.anchors(), Groups::HybridOnly).unwrap();
+    let near_config = client(&near_id, &ca.anchors()).unwrap();
     let far_config = server(&far_id, &ca.anchors()).unwrap();
 
     for connection in 1..=5 {
@@ -94,7 +94,7 @@ async fn a_server_gives_no_ticket() {
 async fn a_client_keeps_no_ticket() {
     let ca = Ca::new();
     let (near_id, tpm) = ca.issue(&["gw-a"]).identity();
-    let near_config = client(&near_id, &ca.anchors(), Groups::HybridOnly).unwrap();
+    let near_config = client(&near_id, &ca.anchors()).unwrap();
     let far_config = stock_server(&ca, &ca.issue(&["gw-b"]), &[kx_group::X25519MLKEM768]);
 
     for connection in 1..=3 {
@@ -137,15 +137,21 @@ async fn a_classical_client_is_refused() {
 async fn a_classical_server_is_refused_but_as_a_kme() {
     for groups in CLASSICAL {
         let ca = Ca::new();
-        let (near_id, tpm) = ca.issue(&["gw-a"]).identity();
+        let ours = ca.issue(&["gw-a"]);
+        let (near_id, tpm) = ours.identity();
         let far_config = stock_server(&ca, &ca.issue(&["gw-b"]), &[groups]);
 
-        let hybrid = client(&near_id, &ca.anchors(), Groups::HybridOnly).unwrap();
-        let (near, _far) = pair(hybrid, far_config.clone()).await;
-        assert!(matches!(near, Err(TlsError::Handshake(_))));
+        for hybrid in [
+            client(&near_id, &ca.anchors()).unwrap(),
+            call_home_client(&near_id, &ca.anchors()).unwrap(),
+            as_sae(&ca, &ours, Groups::HybridOnly).0,
+        ] {
+            let (near, _far) = pair(hybrid, far_config.clone()).await;
+            assert!(matches!(near, Err(TlsError::Handshake(_))));
+        }
         assert_eq!(tpm.signatures(), 0);
 
-        let classical = client(&near_id, &ca.anchors(), Groups::ClassicalAllowed).unwrap();
+        let (classical, _tpm) = as_sae(&ca, &ours, Groups::ClassicalAllowed);
         let (near, _far) = pair(classical, far_config).await;
         assert_eq!(group(&near.unwrap()), groups.name());
     }
@@ -154,14 +160,13 @@ async fn a_classical_server_is_refused_but_as_a_kme() {
 #[tokio::test]
 async fn a_kme_that_knows_the_hybrid_group_gets_it() {
     let ca = Ca::new();
-    let (near_id, _tpm) = ca.issue(&["gw-a"]).identity();
     let all = [
         kx_group::X25519,
         kx_group::SECP256R1,
         kx_group::X25519MLKEM768,
     ];
     let far_config = stock_server(&ca, &ca.issue(&["gw-b"]), &all);
-    let near_config = client(&near_id, &ca.anchors(), Groups::ClassicalAllowed).unwrap();
+    let (near_config, _tpm) = as_sae(&ca, &ca.issue(&["gw-a"]), Groups::ClassicalAllowed);
     let (near, _far) = pair(near_config, far_config).await;
     assert_eq!(group(&near.unwrap()), NamedGroup::X25519MLKEM768);
 }
@@ -178,14 +183,7 @@ async fn a_kme_is_taken_by_one_of_its_names() {
         (ca.issue_valid(&["gw-b"], Valid::InThePast), false),
         (foreign.issue(&["gw-b"]), false),
     ] {
-        let (key, tpm) = Tpm::with(&ours.key);
-        let near_config = kme_client(
-            &ours.chain,
-            Arc::new(key),
-            &ca.anchors(),
-            Groups::HybridOnly,
-        )
-        .unwrap();
+        let (near_config, tpm) = as_sae(&ca, &ours, Groups::HybridOnly);
         let far_config = stock_server(&ca, &kme, &[kx_group::X25519MLKEM768]);
         let (near, far) = tcp().await;
         let near = tokio_rustls::TlsConnector::from(near_config)
@@ -244,7 +242,7 @@ async fn a_bad_server_certificate_is_refused() {
     let (ca, foreign) = (Ca::new(), Ca::new());
     let (near_id, _tpm) = ca.issue(&["gw-a"]).identity();
     for bad in bad_certificates(&ca, &foreign, "gw-b") {
-        let near_config = client(&near_id, &ca.anchors(), Groups::HybridOnly).unwrap();
+        let near_config = client(&near_id, &ca.anchors()).unwrap();
         let far_config = stock_server(&ca, &bad, &[kx_group::X25519MLKEM768]);
         let (near, _far) = pair(near_config, far_config).await;
         assert!(matches!(near, Err(TlsError::Handshake(_))));
@@ -323,6 +321,13 @@ fn bad_certificates(ca: &Ca, foreign: &Ca, name: &str) -> Vec<Certified> {
     ]
 }
 
+/// A KME's client with its key behind a tpm edge.
+fn as_sae(ca: &Ca, ours: &Certified, groups: Groups) -> (Arc<ClientConfig>, Tpm) {
+    let (key, tpm) = Tpm::with(&ours.key);
+    let config = kme_client(&ours.chain, Arc::new(key), &ca.anchors(), groups).unwrap();
+    (config, tpm)
+}
+
 async fn run(
     near_ca: &Ca,
     near: &Certified,
@@ -332,7 +337,7 @@ async fn run(
     let (near, _near_tpm) = near.identity();
     let (far, _far_tpm) = far.identity();
     pair(
-        client(&near, &far_ca.anchors(), Groups::HybridOnly).unwrap(),
+        client(&near, &far_ca.anchors()).unwrap(),
         server(&far, &near_ca.anchors()).unwrap(),
     )
     .await

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use crate::parties::{Answer, Ca, LIMIT, Tpm, signing, tcp};
-use bartizan_model::config::Groups;
 use bartizan_model::ids::{NodeId, OrderId};
 use bartizan_model::message::{FromTpm, ToTpm};
 use bartizan_tls::{Established, Identity, SignError, TlsError, accept, client, connect, server};
@@ -26,7 +25,7 @@ async fn a_slow_tpm_does_not_stop_the_loop() {
 
     let (near, far) = tcp().await;
     let b = node("gw-b");
-    let near_config = client(&near_id, &ca.anchors(), Groups::HybridOnly).unwrap();
+    let near_config = client(&near_id, &ca.anchors()).unwrap();
     let far_config = server(&far_id, &ca.anchors()).unwrap();
     let on_the_loop = async {
         tokio::task::spawn_blocking(move || {
@@ -52,7 +51,7 @@ async fn an_end_that_stays_silent_is_given_up() {
     let ca = Ca::new();
     let (id, tpm) = ca.issue(&["gw-a"]).identity();
     let (near, _silent) = tcp().await;
-    let config = client(&id, &ca.anchors(), Groups::HybridOnly).unwrap();
+    let config = client(&id, &ca.anchors()).unwrap();
     let b = node("gw-b");
     let result = connect(near, config, &b, Duration::from_millis(50)).await;
     assert!(matches!(result, Err(TlsError::TimedOut)));
@@ -114,7 +113,7 @@ async fn accepted_with(answer: Answer) -> Result<Established, TlsError> {
     let (near_id, _tpm) = ca.issue(&["gw-a"]).identity();
     let (signer, _tpm) = Tpm::answering(answer);
     let far_id = Identity::new(&ca.issue(&["gw-b"]).chain, Arc::new(signer)).unwrap();
-    let near_config = client(&near_id, &ca.anchors(), Groups::HybridOnly).unwrap();
+    let near_config = client(&near_id, &ca.anchors()).unwrap();
     let far_config = server(&far_id, &ca.anchors()).unwrap();
     let (near, far) = tcp().await;
     let b = node("gw-b");
