@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     time::{Duration, SystemTime},
 };
 
@@ -218,6 +218,48 @@ fn what_a_lan_forges_does_not_pass_in_clear() {
 }
 
 #[test]
+fn what_an_entry_claims_does_not_come_in_clear() {
+    in_guest!(Boot::uml(), || {
+        let topology = Topology::new();
+        let mut station = Station::begin(&topology.a.gateway, &config(Side::A));
+        let mut listeners = Vec::new();
+        for family in FAMILIES {
+            // The LAN against the rest of the world, which the LAN's own addresses are part of.
+            for direction in [Direction::Outbound, Direction::Inbound] {
+                let mut entry = Tunnel::new(family, Mode::Tunnel).entry(Side::A, direction);
+                entry.selector.remote = any(family);
+                station.done(install_policy(entry), None);
+            }
+            let host = SocketAddr::new(Side::A.lan_host(family), 5000);
+            let listener = topology.a.lan.enter(|| UdpSocket::bind(host).unwrap());
+            listener.set_nonblocking(true).unwrap();
+            // From the line, with an address of the far LAN and one of the near LAN.
+            let width = match family {
+                Family::V4 => 32,
+                Family::V6 => 128,
+            };
+            let forged = near_address(family);
+            let gateway = &topology.b.gateway;
+            gateway.ip(&[format!("addr add {forged}/{width} dev lo")]);
+            for from in [Side::B.lan_gateway(family), forged] {
+                gateway.enter(|| {
+                    let socket = UdpSocket::bind((from, 0)).unwrap();
+                    socket.send_to(&MARKER, host).unwrap();
+                });
+            }
+            listeners.push(listener);
+        }
+        let_pass(SHORT);
+        for listener in &listeners {
+            let heard = listener.recv(&mut [0; 64]).map_err(|error| error.kind());
+            assert_eq!(heard, Err(std::io::ErrorKind::WouldBlock));
+        }
+        // An entry that wants an SA has dropped each of them.
+        assert_eq!(dropped(&topology.a.gateway, "XfrmInTmplMismatch"), 4);
+    });
+}
+
+#[test]
 fn pmtu_errors_pass_between_gateways_where_no_entry_claims_them() {
     in_guest!(Boot::uml(), || {
         let topology = Topology::new();
@@ -371,15 +413,27 @@ fn policies(gateway: &Netns) -> Vec<String> {
 
 /// How many packets the gateway has dropped by policy on their way in.
 fn blocked_in(gateway: &Netns) -> u64 {
-    let counters = gateway.enter(|| std::fs::read_to_string("/proc/net/xfrm_stat").unwrap());
-    let value = |name: &str| -> u64 {
-        let line = counters
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
-    value("XfrmInPolBlock") + value("XfrmInNoPols") + value("XfrmInTmplMismatch")
+    ["XfrmInPolBlock", "XfrmInNoPols", "XfrmInTmplMismatch"]
+        .map(|name| dropped(gateway, name))
+        .iter()
+        .sum()
+}
+
+/// A counter of the kernel for dropped packets.
+fn dropped(gateway: &Netns, name: &str) -> u64 {
+    let counters =
+        gateway.enter(|| std::fs::read_to_string("/proc/thread-self/net/xfrm_stat").unwrap());
+    let line = counters.lines().find(|line| line.starts_with(name));
+    let value = line.unwrap().split_whitespace().nth(1);
+    value.unwrap().parse().unwrap()
+}
+
+/// An address of A's LAN that nobody has.
+fn near_address(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => [10, 1, 0, 77].into(),
+        Family::V6 => "2001:db8:1::77".parse().unwrap(),
+    }
 }
 
 fn is_marked(frame: &Frame) -> bool {

@@ -16,8 +16,10 @@ use bartizan_tests::{
     },
 };
 use bartizan_xfrm::{
-    KernelSa, KernelSelector, Outcome, Owner, Refusal, Request, SaKey, Shown, Upper,
+    KernelSa, KernelSelector, Outcome, Owner, Refusal, Replies, Request, SaKey, Said, Shown, Upper,
 };
+
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::{
     orders::{FAMILIES, MODES, Tunnel, config, key, seconds},
@@ -150,6 +152,30 @@ fn the_kernel_says_in_words_why_it_refuses() {
             text: "Only tunnel modes can accommodate a change of family".to_owned(),
         };
         assert_eq!(outcome, Outcome::Refused(expected));
+    });
+}
+
+#[test]
+fn the_kernel_does_not_echo_the_key_of_an_sa_that_it_refuses() {
+    in_guest!(Boot::uml(), || {
+        let topology = Topology::new();
+        let tunnel = Tunnel::new(FAMILIES[0], Mode::Tunnel);
+        let order = tunnel.sa(Side::A, Side::A, 0x7200, seconds(60));
+        let sa = KernelSa::of(&order).unwrap();
+        let secret = key(0x7200);
+        let request = Request::AddSa(&sa, SaKey::new(&secret, sa.suite).unwrap());
+        let mut kernel = kernel(&topology.a.gateway);
+        assert_eq!(kernel.carry_out(&request), Outcome::Done);
+        // The same once more, to see the very bytes of the answer.
+        let mut message = [0; 1024];
+        let length = request.encode(&mut message, 1).unwrap();
+        send(&kernel, &message[..length], SendFlags::empty()).unwrap();
+        let mut answer = [0; 4096];
+        let (_, length) = recv(&kernel, &mut answer[..], RecvFlags::empty()).unwrap();
+        let said = Replies::of(&answer[..length]).next().unwrap().said;
+        assert!(matches!(said, Said::Refused(refusal) if refusal.errno == 17));
+        assert!(length < 16 + 20 + 64, "{length} bytes");
+        assert!(!answer.windows(8).any(|part| part == &secret.expose()[..8]));
     });
 }
 
