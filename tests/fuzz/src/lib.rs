@@ -2,16 +2,20 @@
 //!
 //! A body panics on what must never happen; an error of the parser is the usual end.
 
+mod kme_reply;
 mod lease;
+mod peer_frames;
 mod peer_message;
 
 /// A target: the name of its corpus, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 5] = [
+    ("kme_reply", kme_reply::kme_reply),
     ("lease", lease::lease),
     ("lease_claims", lease::lease_claims),
+    ("peer_frames", peer_frames::peer_frames),
     ("peer_message", peer_message::peer_message),
 ];
 
