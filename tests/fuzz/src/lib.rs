@@ -2,6 +2,7 @@
 //!
 //! A body panics on what must never happen; an error of the parser is the usual end.
 
+mod kernel_reply;
 mod kme_reply;
 mod lease;
 mod peer_frames;
@@ -11,7 +12,8 @@ mod peer_message;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
+    ("kernel_reply", kernel_reply::kernel_reply),
     ("kme_reply", kme_reply::kme_reply),
     ("lease", lease::lease),
     ("lease_claims", lease::lease_claims),
