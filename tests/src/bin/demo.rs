@@ -3,7 +3,7 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use bartizan_tests::demo::play;
+use bartizan_tests::{demo::play, testbed::netns::ip_batch};
 use rustix::mount::{MountFlags, mount};
 
 fn main() -> ExitCode {
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     for folder in ["/run/netns", "/tmp", "/mnt"] {
         mount("tmpfs", folder, "tmpfs", flags, c"mode=1777").expect("mount a folder of our own");
     }
+    ip_batch(&[], &["link set lo up"]);
     let report = play("/mnt/site".as_ref());
     if json {
         let text = serde_json::to_string_pretty(&report).expect("a report is plain data");

@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_mins(15);
 pub(super) struct Machine {
     _booted: Booted,
     _tpm: Running,
-    log: PathBuf,
+    folder: PathBuf,
 }
 
 impl Machine {
@@ -62,27 +62,31 @@ impl Machine {
         for line in LINES {
             devices.extend(network_card(which, line));
         }
-        let boot = Boot::vm().limit(LIMIT).devices(devices);
+        let boot = Boot::vm()
+            .limit(LIMIT)
+            .devices(devices)
+            .within(&topology.side(which).gateway);
         let configuration = site.gateway(which).display().to_string();
-        let arguments = [which.letter(), &configuration];
         let folder = binaries();
-        let booted = topology.side(which).gateway.enter(|| {
-            boot.spawn(
-                &folder.join("guest-init"),
-                &folder.join(PROGRAM),
-                &arguments,
-            )
-        });
+        let booted = boot.spawn(
+            &folder.join("guest-init"),
+            &folder.join(PROGRAM),
+            &[which.letter(), &configuration],
+        );
         Self {
-            log: booted.folder().join("log"),
+            folder: booted.folder().to_owned(),
             _booted: booted,
             _tpm: tpm,
         }
     }
 
-    /// What the gateway printed so far.
+    /// What the machine and the gateway in it printed so far.
     pub(super) fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        let text = ["console", "log"].map(|name| {
+            let bytes = fs::read(self.folder.join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        text.concat()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::testbed::{
 };
 
 /// How long two machines without KVM may take to come up.
-const BOOT: Duration = Duration::from_mins(4);
+const BOOT: Duration = Duration::from_mins(2);
 
 /// How long any other step may take.
 const STEP: Duration = Duration::from_mins(1);

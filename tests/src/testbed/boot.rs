@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{process::Running, vm};
+use super::{netns::Netns, process::Running, vm};
 
 /// The file in a guest's output folder that says what to run there.
 pub(super) const ORDER: &str = "order.json";
@@ -50,6 +50,7 @@ pub struct Boot {
     memory_mib: u32,
     limit: Duration,
     devices: Vec<OsString>,
+    namespace: Option<String>,
 }
 
 /// What PID 1 of the guest is to run.
@@ -92,6 +93,7 @@ impl Boot {
             memory_mib: 256,
             limit: Duration::from_mins(1),
             devices: Vec::new(),
+            namespace: None,
         }
     }
 
@@ -141,6 +143,13 @@ impl Boot {
     pub fn devices<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
         assert!(self.kernel == Kernel::Vm, "only QEMU has devices");
         self.devices.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets QEMU find its taps in a namespace. Not by a thread that enters it: the guest would end with that thread.
+    #[must_use]
+    pub fn within(mut self, namespace: &Netns) -> Self {
+        self.namespace = Some(format!("--net=/run/netns/{}", namespace.name()));
         self
     }
 
@@ -220,6 +229,9 @@ impl Boot {
         // setpriv: a test process that is killed takes its guest with it.
         let mut command = Command::new(SETPRIV);
         command.args(["--pdeathsig", "KILL", "--"]);
+        if let Some(namespace) = &self.namespace {
+            command.args(["nsenter", namespace, "--"]);
+        }
         match self.kernel {
             Kernel::Uml => {
                 command
