@@ -19,7 +19,10 @@ use bartizan_model::{
 use bartizan_process::{
     Channel, ChannelError, Ends, Exit, Fault, Notifier, Started, Vocabulary, Watchdog, socket_pair,
 };
-use bartizan_tests::{pki::LoopbackTpm, testbed::process::readable};
+use bartizan_tests::{
+    pki::LoopbackTpm,
+    testbed::{boot::scratch_folder, process::readable},
+};
 use bartizan_tpm::{Ldevid, Prepared, Tpm, TpmError, serve};
 use x509_cert::{der::Decode as _, spki::SubjectPublicKeyInfoRef};
 
@@ -55,6 +58,25 @@ fn a_thousand_signatures_fit_into_three_slots() {
         let signature = ldevid.sign(&mut tpm, sha256(&message)).unwrap();
         public_key.verify(&message, &signature).unwrap();
     }
+}
+
+/// A TPM takes a loss of power after the use of a key for a guess at it, and after a few guesses it
+/// locks its keys; ours is not among them.
+#[test]
+fn losses_of_power_lock_no_key() {
+    let folder = scratch_folder();
+    Ldevid::create(&mut Tpm::open(&LoopbackTpm::start(&folder).tcti()).unwrap()).unwrap();
+    for _loss in 0..8 {
+        let mut swtpm = LoopbackTpm::start(&folder);
+        let mut tpm = Tpm::open(&swtpm.tcti()).unwrap();
+        let ldevid = Ldevid::open(&mut tpm).unwrap();
+        let signature = ldevid.sign(&mut tpm, sha256(MESSAGE)).unwrap();
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point(ldevid.public_key()))
+            .verify(MESSAGE, &signature)
+            .unwrap();
+        swtpm.kill();
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

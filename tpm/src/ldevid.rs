@@ -115,12 +115,16 @@ const SPKI_HEAD: [u8; 27] = [
 const COORDINATE: usize = 32;
 
 /// Signs, and fixed to this TPM and this parent, and nothing else.
+///
+/// `noDA`: there is no value to guess, and with it clear every loss of power after a signature
+/// would count as a guess, until the TPM locks the key.
 fn ldevid_attributes() -> TssResult<ObjectAttributes> {
     ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)
         .with_fixed_parent(true)
         .with_sensitive_data_origin(true)
         .with_user_with_auth(true)
+        .with_no_da(true)
         .with_sign_encrypt(true)
         .build()
 }
