@@ -43,6 +43,8 @@ pub(crate) struct Tunnel {
     pub(crate) told: bool,
     /// The peer has.
     pub(crate) heard: bool,
+    /// The last that it said so was an answer.
+    pub(crate) answered: bool,
     pub(crate) succession: Succession,
     pub(crate) alarm: Option<Alarm>,
     pub(crate) rekeys: u64,
@@ -67,6 +69,7 @@ impl Tunnel {
             orphans: BTreeMap::new(),
             told: false,
             heard: false,
+            answered: false,
             succession: Succession::default(),
             alarm: None,
             rekeys: 0,
@@ -158,6 +161,7 @@ impl Tunnel {
     pub(crate) fn linked(&mut self, desk: &mut Desk<'_>) {
         self.told = false;
         self.heard = false;
+        self.answered = false;
         self.introduce(desk);
     }
 
@@ -173,6 +177,7 @@ impl Tunnel {
     pub(crate) fn unlinked(&mut self, desk: &mut Desk<'_>) {
         self.told = false;
         self.heard = false;
+        self.answered = false;
         for life in self.lives.values_mut() {
             life.asked = None;
         }

@@ -101,10 +101,15 @@ impl Tunnel {
             return Heard::Nonsense;
         }
         // Until we have spoken on this link, the peer will hear us and speak again.
-        if !self.told || (reply && self.heard) {
+        if !self.told {
             return Heard::Stale;
         }
         let again = self.heard;
+        let answered = core::mem::replace(&mut self.answered, reply);
+        if again && reply {
+            // Both have spoken first, and each answers the other once.
+            return if answered { Heard::Stale } else { Heard::Taken };
+        }
         if again {
             self.wheel.forget_words();
         }
