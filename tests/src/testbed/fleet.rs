@@ -150,7 +150,7 @@ impl ControllerProcess {
     }
 
     /// Ends it, as a power cut would.
-    pub fn kill(mut self) {
+    pub fn kill(&mut self) {
         self.process.kill();
     }
 
@@ -298,6 +298,14 @@ impl Fleet {
     pub fn journals(&self) -> String {
         let [a, b] = self.gateways.each_ref().map(Appliance::journal);
         format!("gateway A:\n{a}\ngateway B:\n{b}")
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.journals());
+        }
     }
 }
 
