@@ -21,6 +21,10 @@ const STATE_PAUSE: Duration = Duration::from_millis(500);
 /// How long an edit that was refused waits before it is tried again, if nothing changes.
 const EDIT_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a lease that was not granted or not taken waits, if the cadence is not shorter: a gateway that has just
+/// started may not have its nonce yet.
+const LEASE_PAUSE: Duration = Duration::from_secs(2);
+
 /// How often a gateway's configuration is compared though nothing has changed.
 const AUDIT_PAUSE: Duration = Duration::from_mins(5);
 
@@ -68,8 +72,12 @@ impl Call {
         loop {
             let now = Instant::now();
             if due.lease <= now {
-                self.renew_lease(desk).await?;
-                due.lease = after(now, desk.lease_cadence);
+                let pause = if self.renew_lease(desk).await? {
+                    desk.lease_cadence
+                } else {
+                    desk.lease_cadence.min(LEASE_PAUSE)
+                };
+                due.lease = after(now, pause);
                 if refused {
                     // What was refused for want of a lease may be taken with one.
                     due.configuration = now;
@@ -105,10 +113,10 @@ impl Call {
         Ok(())
     }
 
-    /// Asks for the nonce and grants a lease over it.
-    async fn renew_lease(&mut self, desk: &Desk) -> Result<(), LinkError> {
+    /// Asks for the nonce and grants a lease over it; false if that should be tried again soon.
+    async fn renew_lease(&mut self, desk: &Desk) -> Result<bool, LinkError> {
         let Some(granter) = &desk.granter else {
-            return Ok(());
+            return Ok(true);
         };
         let state = self.link.read("show its state", &Request::State).await?;
         let nonce = state.nonce;
@@ -116,24 +124,27 @@ impl Call {
         let Some(nonce) = nonce else {
             desk.tell(&self.node, "shows no nonce for a lease");
             desk.count("lease-without-nonce");
-            return Ok(());
+            return Ok(false);
         };
         let lease = match granter.grant(&self.node, self.ldevid, nonce) {
             Ok(lease) => lease,
             Err(error) => {
                 desk.tell(&self.node, &format!("no lease can be signed: {error}"));
                 desk.count("lease-unsigned");
-                return Ok(());
+                return Ok(true);
             }
         };
         match self.link.order(&Request::Grant(&lease)).await? {
-            Ok(()) => desk.leased(&self.node, granter.lease()),
+            Ok(()) => {
+                desk.leased(&self.node, granter.lease());
+                Ok(true)
+            }
             Err(refusal) => {
                 desk.tell(&self.node, &format!("refused a lease: {refusal}"));
                 desk.count("lease-refused");
+                Ok(false)
             }
         }
-        Ok(())
     }
 
     /// Compares what the gateway runs with what it should, and corrects it; false if it refuses.

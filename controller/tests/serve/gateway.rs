@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) refuses_edits: Option<EditRefusal>,
     /// Every lease is refused.
     pub(crate) refuses_leases: bool,
+    /// The first nonce is not there before it is said.
+    pub(crate) late_nonce: bool,
 }
 
 /// What the controller did.
@@ -146,7 +148,9 @@ impl Engine {
         let mut stream = established.stream;
         let mut gateway = Gateway::new(NodeId::try_from(identity.node().as_str()).unwrap());
         gateway.entered(Lifecycle::Attesting);
-        gateway.heard(self.nonce());
+        if !self.script.late_nonce {
+            gateway.heard(self.nonce());
+        }
         let mut session = Session::new(SessionId(1));
         let mut chunk = vec![0; 64 * 1024];
         loop {

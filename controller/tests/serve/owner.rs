@@ -43,6 +43,11 @@ impl Owner {
 
     /// The same, with more lines of configuration.
     pub(crate) fn start_with(nodes: &[&str], lines: &str) -> Self {
+        Self::start_leasing(nodes, lines, [1, 5])
+    }
+
+    /// The same, with a lease's cadence and its life in seconds.
+    pub(crate) fn start_leasing(nodes: &[&str], lines: &str, [cadence, life]: [u64; 2]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("bartizan-controller-{}-{number}", std::process::id());
@@ -64,7 +69,7 @@ impl Owner {
                 "listen = \"127.0.0.1:0\"\nsocket = \"socket\"\nstate = \"state.json\"\n\
                  certificate = \"certificate.pem\"\nkey = \"key.pem\"\n\
                  owner-ca = \"owner-ca.pem\"\nnodes = {nodes:?}\n{lines}\n\
-                 [lease]\ncadence-seconds = 1\nseconds = 5\nsigner = \"signer\"\n"
+                 [lease]\ncadence-seconds = {cadence}\nseconds = {life}\nsigner = \"signer\"\n"
             ),
         )
         .unwrap();

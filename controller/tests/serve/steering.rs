@@ -1,6 +1,7 @@
 //! Leases, plans, states: what an owner relies on.
 
 use bartizan_evidence::lease::{Basis, Status as Tier};
+use bartizan_model::ids::Nonce;
 use bartizan_model::message::{EditRefusal, EngineToControl};
 use bartizan_model::policy::Policy;
 use bartizan_model::report::{Alarm, Notice, QkdRefusal};
@@ -29,6 +30,25 @@ fn a_lease_names_the_gateway_and_its_nonce_and_comes_again() {
     assert_ne!(first.nonce, second.nonce);
     let status = owner.status_when("leases", |status| node(status, "a").leases >= 2);
     assert!(node(&status, "a").lease_left.unwrap() <= 5000);
+}
+
+#[test]
+fn a_gateway_that_has_no_nonce_yet_need_not_wait_for_the_next_round() {
+    let owner = Owner::start_leasing(&["a"], "poll-seconds = 1", [120, 300]);
+    let late = Script {
+        late_nonce: true,
+        ..Script::default()
+    };
+    let gateway = Played::call_home(&owner, "a", late);
+    owner.status_when("no nonce", |status| {
+        status.counters.contains_key("lease-without-nonce")
+    });
+    gateway.say(EngineToControl::LeaseNonce(Nonce([1; 32])));
+    let claims = gateway.next(|done| match done {
+        Done::Leased(claims) => Some(claims),
+        Done::Edited { .. } | Done::Ended => None,
+    });
+    assert_eq!(claims.expires.since(claims.issued).as_secs(), 300);
 }
 
 #[test]
