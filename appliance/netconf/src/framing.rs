@@ -19,7 +19,7 @@ pub enum Framing {
 pub enum Frame {
     /// All of it.
     Whole(Vec<u8>),
-    /// It had more bytes than the cap: its first [`HEAD`] bytes, for its message-id.
+    /// It had more bytes than the cap: its first bytes, at most [`HEAD`], for its message-id.
     TooBig(Vec<u8>),
 }
 
@@ -44,7 +44,8 @@ pub struct Deframer {
     body: Vec<u8>,
     /// Set once the message passed the cap; `body` then holds what the end is searched in.
     head: Option<Vec<u8>>,
-    dropped: usize,
+    /// Bytes of the message that are here or were let go.
+    seen: usize,
     state: ChunkState,
 }
 
@@ -72,7 +73,7 @@ impl Deframer {
             cap,
             body: Vec::new(),
             head: None,
-            dropped: 0,
+            seen: 0,
             state: ChunkState::LineFeed,
         }
     }
@@ -106,15 +107,13 @@ impl Deframer {
         while let Some(end) = input.iter().position(|byte| *byte == b'>') {
             let (piece, rest) = input.split_at(end.saturating_add(1));
             *input = rest;
-            self.body.extend_from_slice(piece);
+            self.keep(piece);
             if self.body.ends_with(DELIMITER) {
-                let len = self.body.len().saturating_sub(DELIMITER.len());
-                self.body.truncate(len);
-                return Ok(Some(self.finish()));
+                return self.finish(DELIMITER.len()).map(Some);
             }
             self.let_go(DELIMITER.len())?;
         }
-        self.body.extend_from_slice(input);
+        self.keep(input);
         *input = &[];
         self.let_go(DELIMITER.len())?;
         Ok(None)
@@ -126,7 +125,7 @@ impl Deframer {
                 let wanted = usize::try_from(left).unwrap_or(usize::MAX);
                 let (piece, rest) = input.split_at(wanted.min(input.len()));
                 *input = rest;
-                self.body.extend_from_slice(piece);
+                self.keep(piece);
                 self.let_go(0)?;
                 let taken = u32::try_from(piece.len()).unwrap_or(u32::MAX);
                 self.state = match left.saturating_sub(taken) {
@@ -151,7 +150,7 @@ impl Deframer {
                 (ChunkState::Digits(size), b'\n') => ChunkState::Data(size),
                 (ChunkState::End, b'\n') => {
                     self.state = ChunkState::LineFeed;
-                    return Ok(Some(self.finish()));
+                    return self.finish(0).map(Some);
                 }
                 _ => return Err(FramingError::Chunk),
             };
@@ -163,9 +162,17 @@ impl Deframer {
         !self.body.is_empty() || self.head.is_some()
     }
 
+    fn keep(&mut self, piece: &[u8]) {
+        self.body.extend_from_slice(piece);
+        self.seen = self.seen.saturating_add(piece.len());
+    }
+
     /// Lets go of what is kept of a message that passed the cap, but for the `tail` bytes in which
     /// its end may have begun.
     fn let_go(&mut self, tail: usize) -> Result<(), FramingError> {
+        if self.seen > self.cap.saturating_mul(2).saturating_add(tail) {
+            return Err(FramingError::Endless);
+        }
         let kept = match &self.head {
             None => self.cap.saturating_add(tail),
             Some(_) => HEAD,
@@ -173,33 +180,35 @@ impl Deframer {
         if self.body.len() <= kept {
             return Ok(());
         }
-        if self.head.is_none() {
-            self.head = Some(self.first_bytes());
-        }
+        self.remember_head();
         let over = self.body.len().saturating_sub(tail);
         self.body.drain(..over);
         self.body.shrink_to(HEAD);
-        self.dropped = self.dropped.saturating_add(over);
-        if self.dropped > self.cap.saturating_mul(2) {
-            return Err(FramingError::Endless);
-        }
         Ok(())
     }
 
-    fn finish(&mut self) -> Frame {
-        self.dropped = 0;
-        if self.head.is_none() && self.body.len() > self.cap {
-            self.head = Some(self.first_bytes());
+    /// Gives the message, whose last `tail` bytes are framing.
+    fn finish(&mut self, tail: usize) -> Result<Frame, FramingError> {
+        let len = core::mem::take(&mut self.seen).saturating_sub(tail);
+        if len > self.cap.saturating_mul(2) {
+            return Err(FramingError::Endless);
         }
-        let body = core::mem::take(&mut self.body);
-        match self.head.take() {
-            Some(head) => Frame::TooBig(head),
-            None => Frame::Whole(body),
+        if len > self.cap {
+            self.remember_head();
         }
+        let mut body = core::mem::take(&mut self.body);
+        if let Some(head) = self.head.take() {
+            return Ok(Frame::TooBig(head));
+        }
+        body.truncate(len);
+        Ok(Frame::Whole(body))
     }
 
-    fn first_bytes(&self) -> Vec<u8> {
-        self.body.iter().copied().take(HEAD).collect()
+    fn remember_head(&mut self) {
+        if self.head.is_none() {
+            let head = self.body.iter().copied().take(HEAD.min(self.cap));
+            self.head = Some(head.collect());
+        }
     }
 }
 
