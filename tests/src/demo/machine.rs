@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -43,7 +44,8 @@ impl Machine {
             .arg("--ctrl")
             .arg(format!("type=unixio,path={}", socket.display()))
             .stdin(Stdio::null())
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let tpm = Running::spawn(&mut command);
         let deadline = Instant::now() + Duration::from_secs(20);
         while !socket.exists() {
@@ -99,7 +101,7 @@ pub fn gateway(arguments: &[String]) -> ! {
         panic!("{PROGRAM} SIDE CONFIGURATION");
     };
     let side = Side::BOTH.into_iter().find(|side| side.letter() == letter);
-    configure_guest(side.expect("a side"));
+    let side = side.expect("a side");
     give_tpm_to_its_group();
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../appliance/units");
     let folder = Path::new("/run/appliance");
@@ -120,11 +122,26 @@ pub fn gateway(arguments: &[String]) -> ! {
             .args(["--config", configuration])
             .arg("--folder")
             .arg(folder)
-            .stdin(Stdio::piped()),
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped()),
     );
-    let ended = runner.wait(LIMIT);
+    let printed = runner
+        .child()
+        .stdout
+        .take()
+        .expect("a pipe from the runner");
+    let mut lines = BufReader::new(printed).lines().map_while(Result::ok);
+    let mut blocked = false;
+    for line in lines.by_ref() {
+        println!("{line}");
+        // As its unit says: the block policies stand before the first interface is up.
+        if !blocked && line.contains("bartizan-xfrm") && line.contains("Ready") {
+            blocked = true;
+            configure_guest(side);
+        }
+    }
     tail.kill();
-    panic!("the appliance ended: {ended:?}");
+    panic!("the appliance ended: {:?}", runner.wait(LIMIT));
 }
 
 /// What udev does on a machine that has it.

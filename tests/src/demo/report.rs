@@ -124,6 +124,9 @@ impl Report {
             line.other.len(),
             line.clear
         )?;
+        for other in line.other.iter().take(5) {
+            writeln!(text, "              {other}")?;
+        }
         writeln!(text, "leases        {}\n", self.leases)?;
         for promise in &self.promises {
             let (mark, colour) = if promise.held {

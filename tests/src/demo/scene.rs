@@ -32,6 +32,9 @@ const STEP: Duration = Duration::from_mins(1);
 /// Packets a second, each way, in each tunnel.
 const PER_SECOND: u32 = 200;
 
+/// From the port of a flow to that of the one before it, whose last words must not be mistaken.
+const EARLY: u16 = 100;
+
 /// Rekeys under load before the KME dies.
 const REKEYS: u64 = 3;
 
@@ -111,7 +114,7 @@ pub fn play(folder: &Path) -> Report {
         };
         (ends, act.port, pace)
     });
-    let early = flows.map(|(ends, port, pace)| Flow::start(ends, port, pace));
+    let early = flows.map(|(ends, port, pace)| Flow::start(ends, port + EARLY, pace));
     stage.step("applying two tunnels while the LANs already send");
     controller.apply(&plan(&ACTS.each_ref().map(Act::planned)), false);
     let first = stage.until(STEP, "both tunnels protect at both ends", |status| {

@@ -13,6 +13,7 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
+    flow,
     frame::{Kind, Line},
     netns::Netns,
     process::Running,
@@ -95,7 +96,8 @@ impl<'topology> Capture<'topology> {
                 "-U",
                 "--immediate-mode",
             ])
-            .args(["-B", "16384", "-Z", "root", "-w", "-"])
+            // The kernel keeps room for the longest frame it may hand over: without a limit few fit into its buffer.
+            .args(["-s", "1024", "-B", "65536", "-Z", "root", "-w", "-"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -176,6 +178,26 @@ pub fn count(frames: &[Frame]) -> Counts {
                 .push(format!("from {:?}: {what}", frame.from)),
         }
     }
+    counts
+}
+
+/// Counts the frames of each kind; nothing else and nothing of a flow's content may be among them.
+///
+/// # Panics
+/// If it is.
+pub fn assert_nothing_clear(frames: &[Frame]) -> Counts {
+    let counts = count(frames);
+    assert!(
+        counts.violations.is_empty(),
+        "{} packets that may not be: {:#?}",
+        counts.violations.len(),
+        counts.violations.iter().take(10).collect::<Vec<_>>()
+    );
+    let clear = frames.iter().find(|frame| {
+        let mut windows = frame.packet.windows(flow::MARKER.len());
+        windows.any(|window| window == flow::MARKER)
+    });
+    assert_eq!(clear, None, "a flow's packet in clear");
     counts
 }
 

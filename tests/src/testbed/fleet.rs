@@ -135,7 +135,8 @@ impl ControllerProcess {
         command
             .args(["serve", "--config"])
             .arg(site.controller_config())
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .stderr(site.controller_log());
         let process = namespace.enter(|| Running::spawn(&mut command));
         let controller = Self {
             process,
@@ -297,7 +298,8 @@ impl Fleet {
     /// What both gateways have printed, for the message of a test that failed.
     pub fn journals(&self) -> String {
         let [a, b] = self.gateways.each_ref().map(Appliance::journal);
-        format!("gateway A:\n{a}\ngateway B:\n{b}")
+        let controller = self.site.read_controller_log();
+        format!("gateway A:\n{a}\ngateway B:\n{b}\ncontroller:\n{controller}")
     }
 }
 

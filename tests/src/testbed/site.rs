@@ -148,6 +148,21 @@ impl Site {
         self.folder.join("controller.sock")
     }
 
+    /// What the controller is to print to; a controller that is started again appends.
+    ///
+    /// # Panics
+    /// If it cannot be opened.
+    pub fn controller_log(&self) -> fs::File {
+        let path = self.folder.join("controller.log");
+        let file = fs::File::options().create(true).append(true).open(path);
+        file.expect("open the controller's log")
+    }
+
+    /// What the controller has printed.
+    pub fn read_controller_log(&self) -> String {
+        fs::read_to_string(self.folder.join("controller.log")).unwrap_or_default()
+    }
+
     /// The folder of a KME's certificate and key.
     pub fn kme(&self, side: Side) -> PathBuf {
         self.folder.join("pki").join(side.kme_name())
