@@ -5,6 +5,7 @@
 mod kernel_reply;
 mod kme_reply;
 mod lease;
+mod netconf;
 mod peer_frames;
 mod peer_message;
 
@@ -12,11 +13,14 @@ mod peer_message;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 9] = [
     ("kernel_reply", kernel_reply::kernel_reply),
     ("kme_reply", kme_reply::kme_reply),
     ("lease", lease::lease),
     ("lease_claims", lease::lease_claims),
+    ("netconf_client", netconf::client),
+    ("netconf_framing", netconf::framing),
+    ("netconf_session", netconf::session),
     ("peer_frames", peer_frames::peer_frames),
     ("peer_message", peer_message::peer_message),
 ];
