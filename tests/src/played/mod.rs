@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Achieved, Edge, RoleConfig, RoleToSupervisor, SupervisorToRole};
 use bartizan_process::{Channel, ChannelError, Received, Vocabulary, socket_pair};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -126,6 +127,56 @@ impl Played {
         self.supervisor
             .send(&SupervisorToRole::Start(config))
             .expect("begin");
+    }
+
+    /// As [`Played::begin`], with a descriptor beside the order.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn begin_with(&mut self, config: RoleConfig, passed: OwnedFd) {
+        self.supervisor
+            .send_fd(&SupervisorToRole::Start(config), passed)
+            .expect("begin");
+    }
+
+    /// Tells it the appliance's state.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn enter(&mut self, lifecycle: Lifecycle) {
+        self.supervisor
+            .send(&SupervisorToRole::Lifecycle(lifecycle))
+            .expect("tell the lifecycle");
+    }
+
+    /// Waits for the copy of `running` that it gives its supervisor.
+    ///
+    /// # Panics
+    /// If that takes too long, or the role ends.
+    pub fn wait_running(&mut self) -> OwnedFd {
+        self.running_until(Instant::now() + PATIENCE)
+    }
+
+    /// The copy of `running` that it has given its supervisor already.
+    ///
+    /// # Panics
+    /// If it has not.
+    pub fn running_by_now(&mut self) -> OwnedFd {
+        self.running_until(Instant::now())
+    }
+
+    fn running_until(&mut self, deadline: Instant) -> OwnedFd {
+        loop {
+            match next(&mut self.supervisor, deadline) {
+                Some(Ok(Received {
+                    message: RoleToSupervisor::Running,
+                    fd: Some(copy),
+                    ..
+                })) => return copy,
+                Some(Ok(_)) => {}
+                other => panic!("a copy of running: {other:?}"),
+            }
+        }
     }
 
     /// Waits until it has counted this at least so often.
