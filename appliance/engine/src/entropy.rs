@@ -41,6 +41,16 @@ impl Entropy {
 }
 
 #[cfg(test)]
+impl Entropy {
+    /// One that has failed.
+    pub(crate) fn broken() -> Self {
+        Self {
+            failed: Some(Errno::NOSYS),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
@@ -62,9 +72,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_not_forgotten() {
-        let mut entropy = Entropy {
-            failed: Some(Errno::NOSYS),
-        };
+        let mut entropy = Entropy::broken();
         entropy.fill(&mut [0; 32]);
         assert!(entropy.check().is_err());
     }

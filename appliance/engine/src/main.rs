@@ -100,3 +100,6 @@ impl Process {
 
 /// The most messages of one neighbour in a turn.
 const SHARE: usize = 64;
+
+#[cfg(test)]
+mod tests;
