@@ -153,7 +153,7 @@ impl Exchange {
             },
         };
         let (qkd, kem) = (self.qkd.as_deref(), self.kem.as_deref());
-        plain::derive(&words, &self.offer, &self.answer, qkd, kem)
+        plain::derive(&words, &self.offer, &self.answer, qkd, kem).0
     }
 }
 

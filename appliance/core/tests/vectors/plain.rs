@@ -52,13 +52,15 @@ pub(crate) struct Outputs {
     pub(crate) responders_tag: Vec<u8>,
 }
 
+/// Derives, and tells beside the outputs what it passed through and no one may keep: the extracted
+/// key and both confirmation keys.
 pub(crate) fn derive(
     words: &Words<'_>,
     offer: &Offer,
     answer: &Answer,
     qkd: Option<&[u8]>,
     kem: Option<&[u8]>,
-) -> Outputs {
+) -> (Outputs, [Vec<u8>; 3]) {
     let id = |key: &Option<bartizan_model::ids::KeyId>| {
         key.as_ref().map_or(String::new(), ToString::to_string)
     };
@@ -111,19 +113,18 @@ pub(crate) fn derive(
     let prk = hmac(&transcript, &shares);
     let key =
         |label: &[u8], len| hkdf_expand(&prk, &[fields(&[label]), context.clone()].concat(), len);
-    let tag = |label: &[u8], side: &[u8]| {
-        hmac(
-            &key(label, 48),
-            &fields(&[b"bartizan tag 1", side, &transcript]),
-        )[..32]
-            .to_vec()
+    let confirm_initiator = key(b"confirm initiator", 48);
+    let confirm_responder = key(b"confirm responder", 48);
+    let tag = |key: &[u8], side: &[u8]| {
+        hmac(key, &fields(&[b"bartizan tag 1", side, &transcript]))[..32].to_vec()
     };
-    Outputs {
+    let outputs = Outputs {
         initiators_key: key(b"esp initiator", 36),
         responders_key: key(b"esp responder", 36),
-        initiators_tag: tag(b"confirm initiator", b"initiator"),
-        responders_tag: tag(b"confirm responder", b"responder"),
-    }
+        initiators_tag: tag(&confirm_initiator, b"initiator"),
+        responders_tag: tag(&confirm_responder, b"responder"),
+    };
+    (outputs, [prk, confirm_initiator, confirm_responder])
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

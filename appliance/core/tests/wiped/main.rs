@@ -8,17 +8,20 @@
 
 #[path = "../vectors/lease.rs"]
 mod lease;
+#[path = "../vectors/plain.rs"]
+mod plain;
 #[path = "../../../secret/tests/support/mod.rs"]
 mod support;
 
-use bartizan_core::hybrid::{Context, Shares, derive};
+use bartizan_core::hybrid::{Context, Derived, Shares, derive};
 use bartizan_core::kem::{Initiator, respond};
 use bartizan_model::ids::{Epoch, KeyId, NodeId, Nonce, Spi, TunnelId};
 use bartizan_model::message::{Answer, Offer, Side};
 use bartizan_model::policy::{Combiner, Mode, ParameterSet, Suite};
 use bartizan_model::report::SourceSet;
 use bartizan_secret::{Secret, ZeroOnFree};
-use support::{Looked, hex, part, plant, refuse_memfd_secret, scan, scan_for, show};
+use plain::{Words, hex};
+use support::{Looked, part, plant, refuse_memfd_secret, scan, scan_for, show};
 
 #[global_allocator]
 static HEAP: ZeroOnFree = ZeroOnFree;
@@ -65,41 +68,73 @@ fn a_key_exchange_leaves_seed_and_shared_secret_in_their_slots_alone() {
 }
 
 #[test]
-fn a_derivation_leaves_share_and_keys_in_their_slots_alone() {
-    const NAME: &str = "a_derivation_leaves_share_and_keys_in_their_slots_alone";
+fn a_derivation_leaves_share_and_keys_in_their_slots_and_nothing_between_them() {
+    const NAME: &str = "a_derivation_leaves_share_and_keys_in_their_slots_and_nothing_between_them";
+    let (offer, answer) = exchange();
     if let Some(part) = part() {
         choose_backing(&part);
         let share = Secret::from_fn(32, plant).unwrap();
-        let derived = derive_from(&share);
-        show(&masked(derived.inbound.expose()));
-        show(&masked(derived.outbound.expose()));
-        drop((derived, share));
+        let derived = derive_from(&share, &offer, &answer);
+        show("derived");
+        drop(derived);
+        show("dropped");
+        drop(share);
         show("nothing");
         return;
     }
+    let words = Words {
+        initiator: "gw-a.example",
+        responder: "gw-b.example",
+        suite: "aes-gcm-16-256",
+        mode: "tunnel",
+        combiner: "hmac",
+        parameter_set: "",
+    };
+    let share = support::pattern();
+    let (keys, between) = plain::derive(&words, &offer, &answer, Some(&share), None);
     for (part, readable) in BACKINGS {
         let mut child = Looked::start(NAME, part);
-        let mut keys = Vec::new();
-        for _ in ["inbound", "outbound"] {
-            let key = unmasked(&child.word());
-            let share = scan(child.pid());
-            assert_eq!(share.in_all(), readable, "{part}: {share:#?}");
-            let found = scan_for(child.pid(), &key);
-            assert_eq!(found.in_all(), readable, "{part}: {found:#?}");
-            keys.push(key);
-            child.go_on();
-        }
-        assert_eq!(child.word(), "nothing");
-        for gone in keys {
-            let found = scan_for(child.pid(), &gone);
-            assert_eq!(found.in_all(), 0, "{part}: {found:#?}");
-        }
-        assert_eq!(scan(child.pid()).in_all(), 0);
+        let expect = |child: &mut Looked, word, counts: &[(&[u8], usize)]| {
+            assert_eq!(child.word(), word);
+            for (secret, expected) in counts {
+                let found = scan_for(child.pid(), secret);
+                assert_eq!(found.in_all(), *expected, "{part}, {word}: {found:#?}");
+            }
+        };
+        let [prk, confirm_initiator, confirm_responder] = &between;
+        expect(
+            &mut child,
+            "derived",
+            &[
+                (&share, readable),
+                (&keys.initiators_key, readable),
+                (&keys.responders_key, readable),
+                // The tag that the peer must show.
+                (&keys.responders_tag, readable),
+                (prk, 0),
+                (confirm_initiator, 0),
+                (confirm_responder, 0),
+            ],
+        );
+        child.go_on();
+        let mut gone = vec![
+            (&*keys.initiators_key, 0),
+            (&*keys.responders_key, 0),
+            (&*keys.responders_tag, 0),
+        ];
+        expect(
+            &mut child,
+            "dropped",
+            &[&gone[..], &[(&share, readable)]].concat(),
+        );
+        child.go_on();
+        gone.push((&share, 0));
+        expect(&mut child, "nothing", &gone);
         assert!(child.end().success());
     }
 }
 
-fn derive_from(share: &Secret) -> bartizan_core::hybrid::Derived {
+fn exchange() -> (Offer, Answer) {
     let sources = SourceSet {
         qkd: true,
         kem: false,
@@ -125,6 +160,10 @@ fn derive_from(share: &Secret) -> bartizan_core::hybrid::Derived {
         ciphertext: Vec::new(),
         qkd_key: Some(key_id),
     };
+    (offer, answer)
+}
+
+fn derive_from(share: &Secret, offer: &Offer, answer: &Answer) -> Derived {
     let context = Context {
         initiator: &NodeId::try_from("gw-a.example").unwrap(),
         responder: &NodeId::try_from("gw-b.example").unwrap(),
@@ -132,8 +171,8 @@ fn derive_from(share: &Secret) -> bartizan_core::hybrid::Derived {
         mode: Mode::Tunnel,
         combiner: Combiner::Hmac,
         parameter_set: None,
-        offer: &offer,
-        answer: &answer,
+        offer,
+        answer,
     };
     let shares = Shares {
         qkd: Some(share),
