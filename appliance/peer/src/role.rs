@@ -102,8 +102,8 @@ impl Peer {
             let actions = self.links.dial(now);
             self.act(actions)?;
             let mut rest = self.watchdog.interval();
-            if let Some(deadline) = self.links.deadline() {
-                rest = rest.min(deadline.since(now));
+            for deadline in [self.links.deadline(), self.counters.deadline()] {
+                rest = deadline.map_or(rest, |deadline| rest.min(deadline.since(now)));
             }
             let paused = now < accept_from;
             if paused {

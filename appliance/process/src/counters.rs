@@ -28,6 +28,14 @@ impl Counters {
         self.changed.insert(name);
     }
 
+    /// When [`Counters::report`] has something to tell.
+    pub fn deadline(&self) -> Option<BootTime> {
+        let told = self
+            .told
+            .map_or(BootTime::default(), |told| told.after(PACE));
+        (!self.changed.is_empty()).then_some(told)
+    }
+
     /// Tells the supervisor what has changed, at most once a second; to be called in every round of
     /// the loop.
     ///
@@ -66,11 +74,14 @@ mod tests {
         let mut counters = Counters::default();
         let at = |millis| BootTime(Duration::from_millis(millis));
         counters.report(at(0), &mut near).unwrap();
+        assert_eq!(counters.deadline(), None);
         counters.count("refused");
+        assert_eq!(counters.deadline(), Some(at(0)));
         counters.report(at(1), &mut near).unwrap();
         counters.count("refused");
         counters.count("refused");
         counters.report(at(1000), &mut near).unwrap();
+        assert_eq!(counters.deadline(), Some(at(1001)));
         counters.report(at(1001), &mut near).unwrap();
         counters.report(at(9999), &mut near).unwrap();
         let mut totals = Vec::new();

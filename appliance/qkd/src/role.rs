@@ -130,12 +130,10 @@ impl Qkd {
                 self.refuse(order, QkdRefusal::TimedOut)?;
             }
             self.assign()?;
-            let rest = self
-                .dispatch
-                .deadline()
-                .map_or(self.watchdog.interval(), |deadline| {
-                    deadline.since(now).min(self.watchdog.interval())
-                });
+            let mut rest = self.watchdog.interval();
+            for deadline in [self.dispatch.deadline(), self.counters.deadline()] {
+                rest = deadline.map_or(rest, |deadline| rest.min(deadline.since(now)));
+            }
             tokio::select! {
                 received = self.engine.recv() => {
                     if let Some(received) = received? {
