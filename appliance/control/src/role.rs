@@ -1,5 +1,7 @@
 //! The loop: the controller's session, the engine, the supervisor.
 
+use core::time::Duration;
+
 use bartizan_model::config::{ControlConfig, RoleConfig};
 use bartizan_model::message::{
     ControlToEngine, Edge, EngineToControl, RoleToSupervisor, SupervisorToRole,
@@ -13,6 +15,9 @@ use tokio::time::sleep;
 
 use crate::copy;
 use crate::home::{CallError, Home, Step};
+
+/// A round at least this often: what is counted is told in time.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// Does the role's work until a neighbour is gone.
 ///
@@ -129,7 +134,7 @@ impl Control {
                 }
                 received = self.supervisor.recv() => {
                     match received?.map(|received| received.message) {
-                        None => {}
+                        None => self.advance(),
                         Some(SupervisorToRole::Lifecycle(lifecycle)) => {
                             self.gateway.entered(lifecycle);
                         }
@@ -139,7 +144,7 @@ impl Control {
                     }
                 }
                 step = self.home.step() => self.stepped(step)?,
-                () = sleep(self.watchdog.interval()) => {}
+                () = sleep(self.watchdog.interval().min(ROUND)) => {}
             }
         }
     }
@@ -201,7 +206,7 @@ impl Control {
                 self.home.rest(entropy()?);
             }
             Step::Lost(error) => {
-                self.counters.count("netconf-connections-lost");
+                self.counters.count("netconf-sessions-lost");
                 self.tell(true, format_args!("the session is over: {error}"));
                 self.home.rest(entropy()?);
             }
@@ -212,6 +217,10 @@ impl Control {
 
     /// Lets the session answer, and leaves it once it is over.
     fn advance(&mut self) {
+        if self.supervisor.channel_mut().wants_write() {
+            // Copies of running would pile up: the next request waits until this one is taken.
+            return;
+        }
         let Some(connection) = self.home.connection() else {
             return;
         };
