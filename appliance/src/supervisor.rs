@@ -51,6 +51,8 @@ pub struct Supervisor {
     node: NodeId,
     required: Required,
     state: Lifecycle,
+    /// Whether a policy stands, as the engine last said; a restored one does before the first lease.
+    in_force: bool,
     roles: BTreeMap<Role, Standing>,
     achieved: BTreeMap<Role, Achieved>,
     granted: BTreeSet<Edge>,
@@ -67,6 +69,7 @@ impl Supervisor {
             node,
             required,
             state: state.unwrap_or(Lifecycle::Factory),
+            in_force: false,
             roles: BTreeMap::new(),
             achieved: BTreeMap::new(),
             granted: BTreeSet::new(),
@@ -125,7 +128,9 @@ impl Supervisor {
             }
             (Some(Standing::Started), Role::Engine, Said::LeaseAccepted(lives)) => {
                 self.lease_ends = Some(now.after(lives));
-                self.step(Event::LeaseAccepted)
+                let mut acts = self.step(Event::LeaseAccepted)?;
+                acts.extend(self.policy_in_force(self.in_force)?);
+                Ok(acts)
             }
             (Some(Standing::Started), Role::Engine, Said::LeaseLost) => {
                 self.step(Event::LeaseLost)?;
@@ -200,6 +205,7 @@ impl Supervisor {
     }
 
     fn policy_in_force(&mut self, stands: bool) -> Result<Vec<Act>, Fault> {
+        self.in_force = stands;
         match (self.state, stands) {
             (Lifecycle::Attested, true) => self.step(Event::PolicyInForce),
             (Lifecycle::Operational, false) => self.step(Event::PolicyWithdrawn),

@@ -157,6 +157,11 @@ fn the_state_follows_the_policies() {
     supervisor
         .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
         .unwrap();
+    assert_eq!(
+        supervisor.state(),
+        Lifecycle::Operational,
+        "the policies of before the restart"
+    );
     for (stands, state) in [
         (true, Lifecycle::Operational),
         (true, Lifecycle::Operational),
