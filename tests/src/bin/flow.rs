@@ -4,7 +4,7 @@
 
 use std::{error::Error, io::Read, net::SocketAddr};
 
-use bartizan_tests::testbed::flow::{End, Pace, connect};
+use bartizan_tests::testbed::flow::{End, Pace, bind};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         per_second: per_second.parse()?,
         size: size.parse()?,
     };
-    let end = End::start(connect(local, remote), pace);
+    let end = End::start(bind(local), remote, pace);
     std::io::stdin().read_to_end(&mut Vec::new())?;
     println!("{}", serde_json::to_string(&end.stop())?);
     Ok(())

@@ -27,8 +27,11 @@ use super::{
 /// How long anything may take that is not itself measured.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Between two looks at what has no event to wait for.
+/// Between the first two looks at what has no event to wait for; then twice as long each time, up to [`REST`].
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Between two looks at what takes its time: each look is a program that is run.
+const REST: Duration = Duration::from_secs(1);
 
 /// The link's seed: both KMEs of a pair have the same.
 const SEED: &str = "7";
@@ -188,6 +191,7 @@ impl ControllerProcess {
         mut is_it: impl FnMut(&Status) -> bool,
     ) -> Status {
         let deadline = Instant::now() + limit;
+        let mut pause = LOOK;
         loop {
             let status = self.status();
             if is_it(&status) {
@@ -197,7 +201,8 @@ impl ControllerProcess {
                 Instant::now() < deadline,
                 "not within {limit:?}: {what}; at last: {status:#?}"
             );
-            let_pass(LOOK);
+            let_pass(pause);
+            pause = (pause * 2).min(REST);
         }
     }
 

@@ -89,11 +89,11 @@ impl Flow {
         let [first, second] = ends.map(|(_, address)| SocketAddr::new(address, port));
         // Both are bound before one sends.
         let sockets = [
-            ends[0].0.enter(|| connect(first, second)),
-            ends[1].0.enter(|| connect(second, first)),
+            (ends[0].0.enter(|| bind(first)), second),
+            (ends[1].0.enter(|| bind(second)), first),
         ];
         Self {
-            ends: sockets.map(|socket| End::start(socket, pace)),
+            ends: sockets.map(|(socket, remote)| End::start(socket, remote, pace)),
         }
     }
 
@@ -122,18 +122,18 @@ impl Arrivals {
 }
 
 impl End {
-    /// Starts to send to the address that `socket` is connected to.
+    /// Starts to send to `remote`.
     ///
     /// # Panics
     /// If the packets are to be too short for their numbers.
-    pub fn start(socket: UdpSocket, pace: Pace) -> Self {
+    pub fn start(socket: UdpSocket, remote: SocketAddr, pace: Pace) -> Self {
         assert!(
             pace.size >= 32 && pace.per_second > 0,
             "a pace that can be kept"
         );
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || Sending::new(socket, pace).until(&asked));
+        let thread = std::thread::spawn(move || Sending::new(socket, remote, pace).until(&asked));
         Self { stop, thread }
     }
 
@@ -146,14 +146,13 @@ impl End {
     }
 }
 
-/// Binds and connects an end's socket, in the namespace of the calling thread.
+/// Binds an end's socket, in the namespace of the calling thread.
 ///
 /// # Panics
 /// If the address is not there.
-pub fn connect(local: SocketAddr, remote: SocketAddr) -> UdpSocket {
+pub fn bind(local: SocketAddr) -> UdpSocket {
     let socket =
         UdpSocket::bind(local).unwrap_or_else(|cause| panic!("cannot bind {local}: {cause}"));
-    socket.connect(remote).expect("connect a UDP socket");
     socket
         .set_nonblocking(true)
         .expect("make a socket non-blocking");
@@ -166,6 +165,8 @@ pub fn connect(local: SocketAddr, remote: SocketAddr) -> UdpSocket {
 
 struct Sending {
     socket: UdpSocket,
+    /// Until the socket is connected to it, which a policy that blocks refuses.
+    remote: Option<SocketAddr>,
     pace: Pace,
     packet: Vec<u8>,
     sent: u64,
@@ -179,11 +180,12 @@ struct Sending {
 }
 
 impl Sending {
-    fn new(socket: UdpSocket, pace: Pace) -> Self {
+    fn new(socket: UdpSocket, remote: SocketAddr, pace: Pace) -> Self {
         let mut packet = vec![0; pace.size];
         packet[..16].copy_from_slice(&MARKER);
         Self {
             socket,
+            remote: Some(remote),
             pace,
             packet,
             sent: 0,
@@ -243,6 +245,10 @@ impl Sending {
     fn send(&mut self, number: u64) -> Result<(), ErrorKind> {
         self.packet[16..24].copy_from_slice(&number.to_be_bytes());
         self.packet[24..32].copy_from_slice(&self.sent.to_be_bytes());
+        if let Some(remote) = self.remote {
+            self.socket.connect(remote).map_err(|cause| cause.kind())?;
+            self.remote = None;
+        }
         match self.socket.send(&self.packet) {
             Ok(_) => Ok(()),
             Err(cause) => Err(cause.kind()),
@@ -322,21 +328,16 @@ mod tests {
         size: 64,
     };
 
-    fn pair() -> [UdpSocket; 2] {
-        let sockets = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
-        let addresses = [0, 1].map(|end: usize| sockets[end].local_addr().unwrap());
-        sockets[0].connect(addresses[1]).unwrap();
-        sockets[1].connect(addresses[0]).unwrap();
-        for socket in &sockets {
-            socket.set_nonblocking(true).unwrap();
-        }
-        sockets
+    fn pair() -> [(UdpSocket, SocketAddr); 2] {
+        let [first, second] = [0, 1].map(|_| bind("127.0.0.1:0".parse().unwrap()));
+        let addresses = [&first, &second].map(|socket| socket.local_addr().unwrap());
+        [(first, addresses[1]), (second, addresses[0])]
     }
 
     #[test]
     fn every_packet_of_an_undisturbed_flow_is_counted() {
         let flow = Flow {
-            ends: pair().map(|socket| End::start(socket, PACE)),
+            ends: pair().map(|(socket, remote)| End::start(socket, remote, PACE)),
         };
         let_pass(Duration::from_millis(200));
         for arrivals in flow.stop() {
@@ -348,12 +349,12 @@ mod tests {
 
     #[test]
     fn a_missing_a_late_and_a_repeated_packet_are_told_apart() {
-        let [socket, other] = pair();
-        let mut end = Sending::new(socket, PACE);
+        let [first, second] = pair();
+        let mut end = Sending::new(first.0, first.1, PACE);
         for number in [1, 3, 2, 3, 6] {
             end.count(number);
         }
-        let mut far = Sending::new(other, PACE);
+        let mut far = Sending::new(second.0, second.1, PACE);
         far.sent = 6;
         far.send(LAST).unwrap();
         end.receive_until(Instant::now() + Duration::from_millis(100));

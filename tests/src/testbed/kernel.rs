@@ -70,7 +70,11 @@ pub fn sas(gateway: &Netns) -> Vec<Sa> {
         let block = blocks.last_mut().expect("an SA begins with its addresses");
         block.extend(line.split_whitespace());
     }
-    let sas = blocks.iter().map(|words| sa(words));
+    // Number 0 is the kernel's wish for an SA, which no packet passes.
+    let sas = blocks
+        .iter()
+        .filter(|words| !words.contains(&"0x00000000(0)"))
+        .map(|words| sa(words));
     sas.map(|sa| sa.unwrap_or_else(|| panic!("not an SA:\n{printed}")))
         .collect()
 }
