@@ -7,7 +7,7 @@ mod tpm;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -231,14 +231,38 @@ pub fn next<Rx: Vocabulary, Tx: Vocabulary>(
         } else {
             PollFlags::IN
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).expect("a deadline within reach");
-        let mut fds = [PollFd::from_borrowed_fd(channel.as_fd(), events)];
-        match poll(&mut fds, Some(&left)) {
-            Ok(0) => return None,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => panic!("poll: {errno}"),
+        if !wait(channel.as_fd(), events, deadline) {
+            return None;
         }
+    }
+}
+
+/// Waits for one of these events; false once the deadline has passed.
+fn wait(fd: BorrowedFd<'_>, events: PollFlags, deadline: Instant) -> bool {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).expect("a deadline within reach");
+    match poll(&mut [PollFd::from_borrowed_fd(fd, events)], Some(&left)) {
+        Ok(0) => false,
+        Ok(_) | Err(Errno::INTR) => true,
+        Err(errno) => panic!("poll: {errno}"),
+    }
+}
+
+/// Waits until everything is sent that waits to be.
+///
+/// # Panics
+/// If the role does not take it in time.
+pub fn flush<Rx: Vocabulary, Tx: Vocabulary>(channel: &mut Channel<Rx, Tx>) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        channel.flush().expect("the role is gone");
+        if !channel.wants_write() {
+            return;
+        }
+        assert!(
+            wait(channel.as_fd(), PollFlags::OUT, deadline),
+            "the role takes nothing"
+        );
     }
 }
 
