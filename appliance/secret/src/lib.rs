@@ -24,6 +24,6 @@ pub use allocator::ZeroOnFree;
 pub use buffer::LockedBuffer;
 pub use inherited::{InheritedFd, take_inherited_fds};
 pub use mapping::{Backing, LockError, backing};
-pub use netlink::{set_netlink_cap_ack, set_netlink_ext_ack};
+pub use netlink::{netlink_fd, set_netlink_cap_ack};
 pub use secret::{EmptySlot, SECRET_MAX, Secret};
 pub use stack::clobber_stack;

@@ -1,12 +1,12 @@
 //! The netlink socket that the kernel reports lifetimes and wanted SAs on.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
-use crate::kernel::{XfrmError, open_socket};
+use crate::kernel::XfrmError;
 use crate::reply::{Event, Replies, Said};
+use crate::socket::Socket;
 
 /// `XFRMGRP_ACQUIRE` and `XFRMGRP_EXPIRE`; the SA group is left alone, for it carries keys.
 const GROUPS: u32 = 1 | 2;
@@ -20,7 +20,7 @@ const ROUND_MAX: usize = 1024;
 /// The socket for events.
 #[derive(Debug)]
 pub struct Events {
-    socket: OwnedFd,
+    socket: Socket,
     buffer: Vec<u8>,
     unintelligible: u64,
 }
@@ -42,7 +42,7 @@ impl Events {
     /// [`XfrmError::Socket`].
     pub fn open() -> Result<Self, XfrmError> {
         Ok(Self {
-            socket: open_socket(GROUPS)?,
+            socket: Socket::open(GROUPS).map_err(XfrmError::Socket)?,
             buffer: vec![0; EVENT_MAX],
             unintelligible: 0,
         })
@@ -56,8 +56,8 @@ impl Events {
     pub fn hear(&mut self, mut each: impl FnMut(Event)) -> Result<Heard, XfrmError> {
         let mut heard = Heard::All;
         for _ in 0..ROUND_MAX {
-            match recv(&self.socket, &mut self.buffer, RecvFlags::DONTWAIT) {
-                Ok((_filled, len)) => {
+            match self.socket.receive(&mut self.buffer) {
+                Ok(len) => {
                     let datagram = self.buffer.get(..len).unwrap_or_default();
                     for reply in Replies::of(datagram) {
                         if let Said::Event(event) = reply.said {

@@ -4,18 +4,14 @@
 //! its answers wait in the socket by then; an answer that is not there is lost and will not come.
 //! A batch is not a transaction: what stands after a refused request is carried out all the same.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use bartizan_secret::{LockError, LockedBuffer, set_netlink_cap_ack, set_netlink_ext_ack};
+use bartizan_secret::{LockError, LockedBuffer};
 use rustix::io::Errno;
-use rustix::net::netlink::{SocketAddrNetlink, XFRM};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
-    sockopt,
-};
 
 use crate::reply::{Refusal, Replies, Said, Shown};
 use crate::request::{Dump, Request, ask_acknowledgement};
+use crate::socket::Socket;
 
 /// The most requests of one datagram.
 pub const BATCH_MAX: usize = 64;
@@ -25,9 +21,6 @@ const REQUEST_MAX: usize = 64 * 1024;
 
 /// Bytes of a part of a dump, as the kernel makes them.
 const REPLY_MAX: usize = 32 * 1024;
-
-/// What the kernel may queue for us: the answers to a batch, a flood of events.
-pub(crate) const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 
 /// Why the kernel cannot be spoken to.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +62,7 @@ pub enum Outcome {
 /// The socket for orders, with its locked buffers.
 #[derive(Debug)]
 pub struct Kernel {
-    socket: OwnedFd,
+    socket: Socket,
     request: LockedBuffer,
     /// Locked too: the kernel shows an SA with its key.
     reply: LockedBuffer,
@@ -84,12 +77,8 @@ impl Kernel {
     ///
     /// [`XfrmError`] if the socket or its locked buffers cannot be had.
     pub fn open() -> Result<Self, XfrmError> {
-        let socket = open_socket(0)?;
-        // Without it the kernel echoes a refused NEWSA, key and all.
-        set_netlink_cap_ack(socket.as_fd()).map_err(XfrmError::Socket)?;
-        set_netlink_ext_ack(socket.as_fd()).map_err(XfrmError::Socket)?;
         Ok(Self {
-            socket,
+            socket: Socket::open(0).map_err(XfrmError::Socket)?,
             request: LockedBuffer::new(REQUEST_MAX)?,
             reply: LockedBuffer::new(REPLY_MAX)?,
             seq: 1,
@@ -153,16 +142,15 @@ impl Kernel {
     /// Sends the first `len` bytes of the buffer and wipes them.
     fn send(&mut self, len: usize) -> Result<(), Errno> {
         let bytes = self.request.as_slice().get(..len).unwrap_or_default();
-        let sent = send(&self.socket, bytes, SendFlags::empty());
+        let sent = self.socket.send(bytes);
         self.request.wipe_front(len);
-        sent.map(|_all| ())
+        sent
     }
 
     /// Takes one datagram of answers apart.
     fn receive(&mut self, mut each: impl FnMut(u32, Said)) -> Result<(), Lost> {
-        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        let len = match recv(&self.socket, self.reply.as_mut_slice(), flags) {
-            Ok((_filled, len)) => len,
+        let len = match self.socket.receive(self.reply.as_mut_slice()) {
+            Ok(len) => len,
             Err(Errno::INTR) => return Ok(()),
             Err(Errno::NOBUFS) => return Err(Lost::Some),
             Err(_again) => return Err(Lost::Rest),
@@ -311,15 +299,4 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         self.kernel.request.wipe_front(self.len);
     }
-}
-
-/// A netlink XFRM socket, member of the multicast groups whose bits are set.
-pub(crate) fn open_socket(groups: u32) -> Result<OwnedFd, XfrmError> {
-    let kind = (AddressFamily::NETLINK, SocketType::RAW);
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(kind.0, kind.1, flags, Some(XFRM)).map_err(XfrmError::Socket)?;
-    bind(&socket, &SocketAddrNetlink::new(0, groups)).map_err(XfrmError::Socket)?;
-    sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)
-        .map_err(XfrmError::Socket)?;
-    Ok(socket)
 }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | orders and events | `programmer`, `plan`, `renewal`, `report` |
 //! | what is to stand | `spd` (policies), `table` (SAs), `clock` (ends) |
-//! | the kernel | `kernel`, `events` (sockets), `request`, `reply` (messages) |
+//! | the kernel | `kernel`, `events`, `socket`, `request`, `reply` (messages) |
 //! | bytes | `sa`, `policy`, `selector`, `wire`, `numbers` |
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod report;
 mod request;
 mod sa;
 mod selector;
+mod socket;
 mod spd;
 mod table;
 mod wire;
