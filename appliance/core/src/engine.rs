@@ -1,8 +1,8 @@
 //! Every tunnel and the gate before them: what comes in goes to the tunnel it is about, what is to be
 //! said waits until its neighbour can take it.
 //!
-//! Steering ([`crate::steering`]), peers ([`crate::peering`]) and the replies of the kernel and the
-//! KME ([`crate::replies`]) have their own files.
+//! Steering (`steering`), peers (`peering`) and the replies of the kernel and the
+//! KME (`replies`) have their own files.
 
 use std::collections::BTreeMap;
 

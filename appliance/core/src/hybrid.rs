@@ -186,7 +186,7 @@ fn refuse_zero(share: &Secret) -> Result<(), DeriveError> {
     Ok(())
 }
 
-/// Never inlined: its frame must be dead when [`derive`] overwrites the stack.
+/// Never inlined: its frame must be dead when [`derive()`] overwrites the stack.
 #[inline(never)]
 fn combine_and_expand(
     context: &Context<'_>,
