@@ -32,8 +32,8 @@ pub struct Sa {
     pub sent: u64,
     /// The highest number that was received.
     pub received: u64,
-    /// From its beginning to its end, in seconds; 0 is no end.
-    pub hard: u32,
+    /// From its beginning to its end, in seconds; 0 is no end. Huge if the clock was set back to before the beginning.
+    pub hard: u64,
     /// When it began, as `ip` prints it.
     pub added: String,
 }
@@ -153,7 +153,7 @@ fn sa(words: &[&str]) -> Option<Sa> {
         window: sequence("replay_window")?,
         sent: long(sequence("oseq-hi")?, sequence("oseq")?),
         received: long(sequence("seq-hi")?, sequence("seq")?),
-        hard: number(words.get(limits + 4)?)?,
+        hard: words.get(limits + 4)?.strip_suffix("(sec)")?.parse().ok()?,
         added: words.get(added + 1..added + 3)?.join(" "),
     })
 }
