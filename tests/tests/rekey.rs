@@ -25,6 +25,9 @@ const PACE: Pace = Pace {
 /// The line's delay: packets are on their way whenever something changes.
 const DELAY: Duration = Duration::from_millis(7);
 
+/// How many rekeys are enough.
+const ENOUGH: u64 = 100;
+
 /// How long a hundred rekeys may take: the old pair drains for some seconds each time.
 const LONG: Duration = Duration::from_mins(20);
 
@@ -32,7 +35,7 @@ fn guest() -> Boot {
     Boot::uml()
         .memory_mib(768)
         .clock(Clock::Virtual)
-        .limit(Duration::from_mins(4))
+        .limit(Duration::from_mins(7))
 }
 
 /// A tunnel that rekeys as often as it may.
@@ -70,15 +73,6 @@ fn rekey_until(fleet: &Fleet, number: u64) -> u64 {
     }
 }
 
-/// How many rekeys are enough: a hundred in the long form.
-fn enough() -> u64 {
-    if std::env::var_os("BARTIZAN_LONG").is_some() {
-        100
-    } else {
-        20
-    }
-}
-
 /// Runs `body` under a flow of which nothing may be lost, repeated or seen in clear.
 fn under_a_flow(body: impl FnOnce(&mut Fleet)) {
     let choices = uml();
@@ -105,7 +99,7 @@ fn under_a_flow(body: impl FnOnce(&mut Fleet)) {
 #[test]
 fn rekeys_lose_nothing() {
     in_guest!(guest(), || under_a_flow(|fleet| {
-        rekey_until(fleet, enough());
+        rekey_until(fleet, ENOUGH);
     }));
 }
 
@@ -115,7 +109,7 @@ fn rekeys_with_a_slow_kme_lose_nothing_nor_does_one_that_dies() {
         for side in Side::BOTH {
             fleet.kme(side).order("delay 500");
         }
-        let done = rekey_until(fleet, enough());
+        let done = rekey_until(fleet, ENOUGH);
 
         fleet.kmes[0].take().expect("a KME that lives").kill();
         fleet.controller.wait_for(PATIENCE, "an alarm", |status| {
