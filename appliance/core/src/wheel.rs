@@ -91,6 +91,9 @@ pub enum Misfit {
     /// The peer contradicts what it said before.
     #[error("the peer contradicts itself")]
     Contradiction,
+    /// The peer has said so before.
+    #[error("the peer repeats itself")]
+    Repetition,
 }
 
 /// The effects of one call.
@@ -266,7 +269,7 @@ impl Wheel {
         let _taken = self.event(epoch, Event::GivenUp, effects);
     }
 
-    /// The peer says that its inbound SA stands; said again, it changes nothing.
+    /// The peer says that its inbound SA stands.
     ///
     /// # Errors
     ///
@@ -281,13 +284,14 @@ impl Wheel {
         if generation.peer.abandoned {
             return Err(Misfit::Contradiction);
         }
-        generation.peer.stands = true;
+        if core::mem::replace(&mut generation.peer.stands, true) {
+            return Err(Misfit::Repetition);
+        }
         self.advance(effects);
         Ok(())
     }
 
-    /// The peer says that it sends under this epoch and no older one; said again, it changes
-    /// nothing.
+    /// The peer says that it sends under this epoch and no older one.
     ///
     /// # Errors
     ///
@@ -311,9 +315,13 @@ impl Wheel {
         if generation.peer.abandoned || generation.peer.moved_on {
             return Err(Misfit::Contradiction);
         }
-        generation.peer.switched = true;
+        // It may have been seen to send, in a `Resume`, before it said that it sends nothing older.
+        let mut news = !core::mem::replace(&mut generation.peer.switched, true);
         for older in self.generations.iter_mut().filter(|g| g.epoch < epoch) {
-            older.peer.moved_on = true;
+            news |= !core::mem::replace(&mut older.peer.moved_on, true);
+        }
+        if !news {
+            return Err(Misfit::Repetition);
         }
         self.advance(effects);
         Ok(())
@@ -331,7 +339,9 @@ impl Wheel {
         if generation.peer.switched {
             return Err(Misfit::Contradiction);
         }
-        generation.peer.abandoned = true;
+        if core::mem::replace(&mut generation.peer.abandoned, true) {
+            return Err(Misfit::Repetition);
+        }
         self.event(epoch, Event::PeerAbandoned, effects)
     }
 

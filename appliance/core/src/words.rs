@@ -260,7 +260,7 @@ impl Tunnel {
         self.act(desk, Some(Alarm::PeerAbandoned), |wheel, effects| {
             heard = match word(wheel, epoch, effects) {
                 Ok(()) => Heard::Taken,
-                Err(Misfit::NoGeneration(_)) => Heard::Stale,
+                Err(Misfit::NoGeneration(_) | Misfit::Repetition) => Heard::Stale,
                 Err(Misfit::Unexpected(_) | Misfit::Contradiction) => Heard::Nonsense,
             };
         });

@@ -1,0 +1,446 @@
+//! Two engines over a network that cuts, kernels that refuse, KMEs that lie, restarts and lost leases.
+
+use core::time::Duration;
+
+use bartizan_model::policy::{Direction, Need};
+use bartizan_model::report::{Alarm, Notice, QkdRefusal, SourceSet, TunnelState};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use crate::gateway::{KernelFault, Verdict};
+use crate::kernel::Sa;
+use crate::kme::Mode;
+use crate::policies::{WISH, Wish};
+use crate::world::{FAIR, Fault, Weather, World};
+
+/// As long as a tunnel may take to come up in fair weather.
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_tunnel_comes_up_with_both_sources() {
+    let world = up(1, WISH);
+    for gateway in &world.gateways {
+        let pair = gateway.report(1).current.clone().unwrap();
+        let both = SourceSet {
+            qkd: true,
+            kem: true,
+        };
+        assert_eq!(pair.sources, Some(both));
+        assert_eq!(gateway.report(1).alarm, None);
+        assert!(gateway.in_force);
+        assert_eq!(gateway.counters, [].into());
+    }
+}
+
+#[test]
+fn a_hundred_rekeys_lose_no_packet() {
+    let wish = Wish {
+        soft: 20,
+        hard: 200,
+        ..WISH
+    };
+    let mut world = up(2, wish);
+    world.flow(1, Duration::from_millis(5));
+    let done = world.run_until(Duration::from_secs(3600), |world| {
+        world
+            .gateways
+            .iter()
+            .all(|gateway| gateway.report(1).rekeys >= 100)
+    });
+    world.ebb();
+    assert!(done);
+    let traffic = &world.traffic;
+    assert!(traffic.sent > 500_000, "{traffic:?}");
+    assert_eq!((traffic.lost, traffic.unsent, traffic.clear), (0, 0, 0));
+}
+
+#[test]
+fn a_slow_kme_costs_no_packet() {
+    let wish = Wish {
+        soft: 20,
+        hard: 200,
+        ..WISH
+    };
+    let mut world = up(3, wish);
+    world.weather.kme = Duration::from_secs(1);
+    world.flow(1, Duration::from_millis(5));
+    world.run(Duration::from_secs(300));
+    world.ebb();
+    assert!(world.gateways[0].report(1).rekeys >= 10);
+    assert_eq!((world.traffic.lost, world.traffic.unsent), (0, 0));
+}
+
+#[test]
+fn an_sa_outlives_its_lease_while_leases_are_renewed() {
+    let mut world = up(4, WISH);
+    world.kmes.modes = [Mode::Refuses; 2];
+    world.flow(1, Duration::from_millis(20));
+    let before = world.gateways[0].report(1).current.clone();
+    world.run(Duration::from_secs(1500));
+    assert_eq!(world.gateways[0].report(1).current, before);
+    world.ebb();
+    assert_eq!((world.traffic.lost, world.traffic.unsent), (0, 0));
+}
+
+#[test]
+fn without_renewal_no_sa_outlives_the_lease() {
+    let mut world = up(5, WISH);
+    for gateway in &mut world.gateways {
+        gateway.verdict = Verdict::Silent;
+    }
+    let ends = world.gateways.each_ref().map(|gateway| gateway.lease_end);
+    let last = ends.into_iter().max().unwrap();
+    world.flow(1, Duration::from_millis(20));
+    world.run(last.saturating_sub(world.now) + Duration::from_secs(1));
+    for gateway in &world.gateways {
+        assert!(gateway.kernel.sas.is_empty());
+        assert_eq!(gateway.lost, 1);
+    }
+    world.ebb();
+    assert_eq!((world.traffic.lost, world.traffic.clear), (0, 0));
+    assert!(world.traffic.unsent > 0);
+
+    for gateway in &mut world.gateways {
+        gateway.verdict = Verdict::Affirming;
+    }
+    assert!(
+        world.run_until(SOON, |world| world.is_protected(1)),
+        "it recovers without help"
+    );
+}
+
+#[test]
+fn a_verdict_ends_everything_at_once() {
+    let mut world = up(6, WISH);
+    world.weather.network = Duration::from_micros(100);
+    world.invariants.condemned(&world.gateways, 1);
+    world.gateways[1].verdict = Verdict::Contraindicated;
+    let lost = world.run_until(Duration::from_secs(90), |world| world.gateways[1].lost > 0);
+    assert!(lost);
+    // The other end is told, and does not send into the void until its SA ends.
+    world.run(Duration::from_secs(1));
+    let outbound = |sa: &Sa| sa.install.direction == Direction::Outbound;
+    assert!(!world.gateways[0].kernel.sas.values().any(outbound));
+    world.run(Duration::from_secs(10));
+    assert!(world.gateways[0].kernel.sas.is_empty());
+    assert_eq!(world.gateways[0].state(1), Some(TunnelState::Blocked));
+}
+
+#[test]
+fn a_required_kme_that_fails_costs_the_rekey_and_in_the_end_the_traffic() {
+    for (mode, refusal) in [
+        (Mode::Refuses, QkdRefusal::Unavailable),
+        (Mode::Hangs, QkdRefusal::TimedOut),
+        (Mode::ZeroKey, QkdRefusal::ZeroKey),
+        (Mode::RepeatsKey, QkdRefusal::RepeatedKey),
+        (Mode::RepeatsId, QkdRefusal::RepeatedKey),
+        (Mode::ShortKey, QkdRefusal::WrongLength),
+    ] {
+        let wish = Wish {
+            soft: 60,
+            hard: 200,
+            ..WISH
+        };
+        let mut world = up(7, wish);
+        let spi = world.gateways[0].report(1).current.clone().unwrap().inbound;
+        world.kmes.modes[0] = mode;
+        world.flow(1, Duration::from_millis(20));
+        world.run(Duration::from_secs(120));
+        assert_eq!(
+            (world.traffic.lost, world.traffic.unsent),
+            (0, 0),
+            "{mode:?}"
+        );
+        let report = world.gateways[0].report(1);
+        assert_eq!(report.current.clone().unwrap().inbound, spi, "{mode:?}");
+        assert_eq!(report.alarm, Some(Alarm::Qkd(refusal)), "{mode:?}");
+        assert!(world.gateways[0].notices.iter().any(|notice| matches!(
+            notice,
+            Notice::Alarm { alarm: Alarm::Qkd(said), .. } if *said == refusal
+        )));
+
+        world.run(Duration::from_secs(120));
+        assert_eq!(
+            world.gateways[0].state(1),
+            Some(TunnelState::Blocked),
+            "{mode:?}"
+        );
+        assert!(world.traffic.unsent > 0, "{mode:?}");
+        world.ebb();
+        assert_eq!(
+            (world.traffic.lost, world.traffic.clear),
+            (0, 0),
+            "{mode:?}"
+        );
+
+        world.kmes.modes[0] = Mode::Honest;
+        let back = world.run_until(Duration::from_secs(60), |world| world.is_protected(1));
+        assert!(back, "{mode:?}");
+        assert_eq!(world.gateways[0].report(1).alarm, None);
+    }
+}
+
+#[test]
+fn keys_that_differ_are_never_installed() {
+    for (who, mode) in [(0, Mode::Asymmetric), (1, Mode::Asymmetric)] {
+        let mut world = World::new(8, &[(1, WISH)]);
+        world.kmes.modes[who] = mode;
+        world.run(Duration::from_secs(60));
+        for gateway in &world.gateways {
+            assert!(gateway.kernel.sas.is_empty());
+        }
+        let alarms = world
+            .gateways
+            .each_ref()
+            .map(|gateway| gateway.report(1).alarm);
+        assert!(alarms.contains(&Some(Alarm::TagMismatch)), "{alarms:?}");
+        world.kmes.modes[who] = Mode::Honest;
+        assert!(world.run_until(Duration::from_secs(60), |world| world.is_protected(1)));
+    }
+}
+
+#[test]
+fn an_optional_kme_that_fails_is_done_without_and_reported() {
+    for (who, mode) in [
+        (0, Mode::Refuses),
+        (1, Mode::Refuses),
+        (0, Mode::Hangs),
+        (1, Mode::Hangs),
+        (1, Mode::ZeroKey),
+        (1, Mode::WrongKey),
+        (0, Mode::ShortKey),
+    ] {
+        let wish = Wish {
+            qkd: Some(Need::Optional),
+            ..WISH
+        };
+        let mut world = World::new(9, &[(1, wish)]);
+        world.kmes.modes[who] = mode;
+        assert!(
+            world.run_until(SOON, |world| world.is_protected(1)),
+            "{who} {mode:?}"
+        );
+        let alone = SourceSet {
+            qkd: false,
+            kem: true,
+        };
+        for gateway in &world.gateways {
+            let pair = gateway.report(1).current.clone().unwrap();
+            assert_eq!(pair.sources, Some(alone), "{who} {mode:?}");
+        }
+        world.kmes.modes[who] = Mode::Honest;
+        world.run(Duration::from_secs(150));
+        let pair = world.gateways[0].report(1).current.clone().unwrap();
+        assert_eq!(
+            pair.sources,
+            Some(SourceSet {
+                qkd: true,
+                kem: true
+            })
+        );
+    }
+}
+
+#[test]
+fn each_source_alone_makes_a_key() {
+    for (qkd, kem) in [(Some(Need::Required), None), (None, Some(Need::Required))] {
+        let world = up(10, Wish { qkd, kem, ..WISH });
+        let pair = world.gateways[1].report(1).current.clone().unwrap();
+        let sources = SourceSet {
+            qkd: qkd.is_some(),
+            kem: kem.is_some(),
+        };
+        assert_eq!(pair.sources, Some(sources));
+    }
+}
+
+#[test]
+fn a_restart_costs_no_packet() {
+    for (seed, who) in (20..30).zip([0, 1].into_iter().cycle()) {
+        let mut world = up(seed, WISH);
+        world.run(Duration::from_secs(5));
+        world.flow(1, Duration::from_millis(10));
+        world.restart(who, Duration::from_secs(3));
+        world.run(Duration::from_secs(60));
+        world.ebb();
+        assert!(world.is_protected(1));
+        assert_eq!((world.traffic.lost, world.traffic.unsent), (0, 0));
+        // A re-adopted pair has a successor soon.
+        assert!(world.gateways[who].report(1).rekeys >= 1);
+        assert!(world.gateways[1 - who].report(1).rekeys >= 1);
+    }
+}
+
+#[test]
+fn a_restart_of_both_costs_no_packet() {
+    let mut world = up(31, WISH);
+    world.flow(1, Duration::from_millis(10));
+    world.restart(0, Duration::from_secs(3));
+    world.restart(1, Duration::from_secs(5));
+    world.run(Duration::from_secs(60));
+    world.ebb();
+    assert!(world.is_protected(1));
+    assert_eq!((world.traffic.lost, world.traffic.unsent), (0, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        rng_seed: seed(),
+        ..ProptestConfig::default()
+    })]
+
+    /// The invariants are checked after every step, whatever happens; when it is over, both ends
+    /// come to rest under one pair.
+    #[test]
+    fn whatever_happens_the_invariants_hold(
+        seed: u64,
+        weather in weathers(),
+        wish in wishes(),
+        plan in plans(),
+    ) {
+        run_plan(seed, weather, wish, plan);
+    }
+
+    /// An end that repeats old words is a liar about its tunnels; everything but I1, which is about
+    /// two honest ends, holds in spite of it.
+    #[test]
+    fn replays_break_nothing_but_their_own_tunnels(
+        seed: u64,
+        wish in wishes(),
+        mut plan in plans(),
+        replays in proptest::collection::vec((5_000_u64..390_000, 0_usize..2, 0_usize..1000), 1..40),
+    ) {
+        plan.extend(replays.into_iter().map(|(at, to, which)| (at, Fault::Replay(to, which))));
+        run_plan(seed, FAIR, wish, plan);
+    }
+}
+
+fn run_plan(seed: u64, weather: Weather, wish: Wish, plan: Vec<(u64, Fault)>) {
+    let mut world = World::new(seed, &[(1, wish), (2, wish)]);
+    world.weather = weather;
+    // A kernel that gives no answer has its SA removed a second later, again and again.
+    world.invariants.patience = Duration::from_secs(30);
+    for (at, fault) in plan {
+        if let Fault::Replay(..) = fault {
+            world.invariants.excuse_all(1);
+            world.invariants.excuse_all(2);
+        }
+        world.plan(Duration::from_millis(at), fault);
+    }
+    world.run(Duration::from_secs(400));
+
+    world.kmes.modes = [Mode::Honest; 2];
+    for gateway in &mut world.gateways {
+        gateway.verdict = Verdict::Affirming;
+        gateway.kernel_faults.clear();
+    }
+    let rests = |world: &World| world.is_protected(1) && world.is_protected(2);
+    assert!(
+        world.run_until(Duration::from_secs(200), rests),
+        "I5: no rest"
+    );
+    for looked in world
+        .invariants
+        .looked
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at != 5)
+    {
+        assert!(
+            *looked.1 > 0,
+            "an invariant was never looked at: {looked:?}"
+        );
+    }
+}
+
+/// The long form looks somewhere else each time, and says where if it finds something.
+fn seed() -> RngSeed {
+    if long() {
+        RngSeed::Random
+    } else {
+        RngSeed::Fixed(1)
+    }
+}
+
+/// Each is about ten virtual minutes.
+fn cases() -> u32 {
+    if long() { 600 } else { 64 }
+}
+
+fn long() -> bool {
+    std::env::var_os("BARTIZAN_LONG").is_some_and(|value| value == "1")
+}
+
+fn weathers() -> impl Strategy<Value = Weather> {
+    let most = |millis: u64| (1..millis).prop_map(Duration::from_millis);
+    (
+        most(3000),
+        most(700),
+        most(3500),
+        most(20_000),
+        most(20_000),
+    )
+        .prop_map(|(network, kernel, kme, notice, reconnect)| Weather {
+            network,
+            kernel,
+            kme,
+            notice,
+            reconnect,
+        })
+}
+
+fn wishes() -> impl Strategy<Value = Wish> {
+    let need = || prop_oneof![Just(Need::Required), Just(Need::Optional)];
+    (need(), 15_u64..90, 100_u64..400).prop_map(|(need, soft, hard)| Wish {
+        qkd: Some(need),
+        kem: Some(Need::Required),
+        soft,
+        hard,
+    })
+}
+
+fn plans() -> impl Strategy<Value = Vec<(u64, Fault)>> {
+    proptest::collection::vec((3_000_u64..400_000, faults()), 0..30)
+}
+
+fn faults() -> impl Strategy<Value = Fault> {
+    let who = 0_usize..2;
+    let kernel = prop_oneof![
+        Just(KernelFault::Refuses),
+        Just(KernelFault::DoneUnknown),
+        Just(KernelFault::LostUnknown),
+    ];
+    let kme = prop_oneof![
+        3 => Just(Mode::Honest),
+        1 => Just(Mode::Refuses),
+        1 => Just(Mode::Hangs),
+        1 => Just(Mode::ZeroKey),
+        1 => Just(Mode::RepeatsKey),
+        1 => Just(Mode::RepeatsId),
+        1 => Just(Mode::ShortKey),
+        1 => Just(Mode::Asymmetric),
+        1 => Just(Mode::WrongKey),
+    ];
+    let verdict = prop_oneof![3 => Just(Verdict::Affirming), 1 => Just(Verdict::Silent)];
+    prop_oneof![
+        6 => Just(Fault::Cut),
+        2 => (who.clone(), 1_u64..100).prop_map(|(who, down)| {
+            Fault::Restart(who, Duration::from_secs(down))
+        }),
+        4 => (who.clone(), kernel).prop_map(|(who, fault)| Fault::Kernel(who, fault)),
+        3 => (who.clone(), kme).prop_map(|(who, mode)| Fault::Kme(who, mode)),
+        2 => (who, verdict).prop_map(|(who, verdict)| Fault::Verdict(who, verdict)),
+        1 => (1_u32..3, wishes()).prop_map(|(tunnel, wish)| Fault::Edit(tunnel, wish)),
+    ]
+}
+
+fn up(seed: u64, wish: Wish) -> World {
+    let mut world = World::new(seed, &[(1, wish)]);
+    assert!(
+        world.run_until(SOON, |world| world.is_protected(1)),
+        "no tunnel"
+    );
+    world
+}
