@@ -149,17 +149,17 @@ mod tests {
         KeyId::try_from(text).unwrap()
     }
 
-    fn key(byte: u8, len: usize) -> Option<Secret> {
-        Some(Secret::from_fn(len, |bytes| bytes.fill(byte)).unwrap())
+    fn key(byte: u8, len: usize) -> Secret {
+        Secret::from_fn(len, |bytes| bytes.fill(byte)).unwrap()
     }
 
     #[test]
     fn a_key_counts_once_under_whatever_name() {
         let mut qkd = Qkd::default();
         let any = wanted(None);
-        assert!(qkd.judge(&any, &id("a"), key(1, 32)).is_ok());
+        assert!(qkd.judge(&any, &id("a"), Some(key(1, 32))).is_ok());
         for (name, byte) in [("b", 1), ("a", 2)] {
-            let repeated = qkd.judge(&any, &id(name), key(byte, 32));
+            let repeated = qkd.judge(&any, &id(name), Some(key(byte, 32)));
             assert_eq!(repeated.unwrap_err(), QkdRefusal::RepeatedKey);
         }
         assert!(!qkd.is_fresh(&id("a")));
@@ -169,16 +169,19 @@ mod tests {
     fn what_is_no_good_key_is_refused_by_its_name() {
         let mut qkd = Qkd::default();
         for (named, secret, refusal) in [
-            (None, key(0, 32), QkdRefusal::ZeroKey),
-            (None, key(1, 31), QkdRefusal::WrongLength),
-            (None, key(1, 33), QkdRefusal::WrongLength),
+            (None, Some(key(0, 32)), QkdRefusal::ZeroKey),
+            (None, Some(key(1, 31)), QkdRefusal::WrongLength),
+            (None, Some(key(1, 33)), QkdRefusal::WrongLength),
             (None, None, QkdRefusal::BadReply),
-            (Some("other"), key(1, 32), QkdRefusal::WrongKeyId),
+            (Some("other"), Some(key(1, 32)), QkdRefusal::WrongKeyId),
         ] {
             let judged = qkd.judge(&wanted(named), &id("a"), secret);
             assert_eq!(judged.unwrap_err(), refusal);
         }
-        assert!(qkd.judge(&wanted(Some("a")), &id("a"), key(1, 32)).is_ok());
+        assert!(
+            qkd.judge(&wanted(Some("a")), &id("a"), Some(key(1, 32)))
+                .is_ok()
+        );
     }
 
     #[test]
