@@ -2,7 +2,7 @@
 //!
 //! | the KME | the tunnel that requires QKD | the one that can do without |
 //! |---|---|---|
-//! | any row of [`ROWS`], either end | no new SA at either end; the present pair works up to its hard lifetime, then nothing passes; the end that knows alarms with the row's reason | both ends agree on ML-KEM alone, and say so |
+//! | any row of [`NO_KEY`] or [`BAD_KEY`], either end | no new SA at either end; the present pair works up to its hard lifetime, then nothing passes; the end that knows alarms with the row's reason | both ends agree on ML-KEM alone, and say so |
 //! | honest again | protects again, by both sources | the next key is made of both sources |
 
 use std::{
@@ -29,12 +29,18 @@ use bartizan_tests::{
     },
 };
 
-/// The order to the KME (see `src/kme/README.md`), and what the gateway beside it says is wrong: where it asks for a
-/// new key (A), and where it asks for the one that the other end named (B).
-const ROWS: [(&str, [QkdRefusal; 2]); 3] = [
+/// An order to the KME (see `src/kme/README.md`), and what the gateway beside it says is wrong: where it asks for a new
+/// key (A), and where it asks for the one that the other end named (B).
+type Row = (&'static str, [QkdRefusal; 2]);
+
+const NO_KEY: [Row; 2] = [
     ("refuse", [QkdRefusal::Unavailable; 2]),
     ("hang", [QkdRefusal::TimedOut; 2]),
+];
+
+const BAD_KEY: [Row; 2] = [
     ("zero-key", [QkdRefusal::ZeroKey; 2]),
+    ("repeated-key", [QkdRefusal::RepeatedKey; 2]),
 ];
 
 /// The tunnel that requires QKD, and the one that can do without.
@@ -60,34 +66,42 @@ const LIMIT: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(250);
 
 #[test]
-fn a_kme_that_misbehaves_blocks_what_requires_it_and_nothing_else() {
-    in_guest!(
-        Boot::uml()
-            .memory_mib(512)
-            .limit(Duration::from_secs(230))
-            .clock(Clock::Virtual),
-        || {
-            let fleet = Fleet::start(&uml());
-            let topology = Arc::clone(&fleet.topology);
-            let capture = Capture::start(&topology, PEER_PORT);
-            let tunnel = |id: TunnelId, family, need| Tunnel {
-                qkd: Some(need),
-                lifetime: LIFETIME,
-                ..Tunnel::new(id.0, Covers::Lans(family))
-            };
-            let tunnels = [
-                tunnel(STRICT, Family::V4, "required"),
-                tunnel(LENIENT, Family::V6, "optional"),
-            ];
-            fleet.controller.apply(&plan(&tunnels), true);
-            for (order, reasons) in ROWS {
-                for (side, reason) in Side::BOTH.into_iter().zip(reasons) {
-                    misbehave(&fleet, side, order, reason);
-                }
-            }
-            println!("{:?}", assert_nothing_clear(&capture.stop()));
+fn a_kme_that_gives_no_key_blocks_what_requires_it_and_nothing_else() {
+    in_guest!(guest(), || play(&NO_KEY));
+}
+
+#[test]
+fn a_kme_that_gives_bad_keys_blocks_what_requires_it_and_nothing_else() {
+    in_guest!(guest(), || play(&BAD_KEY));
+}
+
+fn guest() -> Boot {
+    Boot::uml()
+        .memory_mib(512)
+        .limit(Duration::from_mins(5))
+        .clock(Clock::Virtual)
+}
+
+fn play(rows: &[Row]) {
+    let fleet = Fleet::start(&uml());
+    let topology = Arc::clone(&fleet.topology);
+    let capture = Capture::start(&topology, PEER_PORT);
+    let tunnel = |id: TunnelId, family, need| Tunnel {
+        qkd: Some(need),
+        lifetime: LIFETIME,
+        ..Tunnel::new(id.0, Covers::Lans(family))
+    };
+    let tunnels = [
+        tunnel(STRICT, Family::V4, "required"),
+        tunnel(LENIENT, Family::V6, "optional"),
+    ];
+    fleet.controller.apply(&plan(&tunnels), true);
+    for &(order, reasons) in rows {
+        for (side, reason) in Side::BOTH.into_iter().zip(reasons) {
+            misbehave(&fleet, side, order, reason);
         }
-    );
+    }
+    println!("{:?}", assert_nothing_clear(&capture.stop()));
 }
 
 fn misbehave(fleet: &Fleet, side: Side, order: &str, reason: QkdRefusal) {

@@ -202,13 +202,13 @@ impl State {
             let key = self.store.link().key(&name, usize::from(length));
             keys.push((name, key));
         }
-        let honest = keys.last().cloned();
         for behaviour in behaviours {
             if let Behaviour::Keys(fault) = behaviour {
                 self.spoil(*fault, &mut keys);
             }
         }
-        self.last = honest.or(self.last.take());
+        // What was given, so that a KME that repeats itself does so each time.
+        self.last = keys.last().cloned().or(self.last.take());
         let keys: Vec<_> = keys
             .into_iter()
             .map(|(name, key)| json!({"key_ID": name, "key": Base64::encode_string(&key)}))
