@@ -55,6 +55,11 @@ impl Store {
         &self.link
     }
 
+    /// The names of the keys that this end was asked for by name.
+    pub fn redeemed(&self) -> &BTreeSet<String> {
+        &self.taken
+    }
+
     /// How many keys wait, `now` after the start.
     pub fn stored(&mut self, now: Duration) -> u64 {
         let passed = now.saturating_sub(self.filled);
