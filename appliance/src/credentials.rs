@@ -115,7 +115,8 @@ impl Credentials {
             Role::Qkd => RoleConfig::Qkd(QkdConfig {
                 kme: self.kme_config(config),
             }),
-            Role::Tpm => RoleConfig::Tpm,
+            // Nobody starts bootstrap yet; it refuses another role's configuration.
+            Role::Tpm | Role::Bootstrap => RoleConfig::Tpm,
         }
     }
 

@@ -12,6 +12,7 @@ use aws_lc_rs::{
 };
 use bartizan_model::{
     config::RoleConfig,
+    identity::KeyName,
     ids::OrderId,
     lifecycle::Lifecycle,
     message::{Edge, FromTpm, RoleToSupervisor, SupervisorToRole, ToTpm},
@@ -55,7 +56,7 @@ fn a_thousand_signatures_fit_into_three_slots() {
     let public_key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point(ldevid.public_key()));
     for number in 0..1000_u32 {
         let message = number.to_be_bytes();
-        let signature = ldevid.sign(&mut tpm, sha256(&message)).unwrap();
+        let signature = ldevid.sign(&mut tpm, &sha256(&message)).unwrap();
         public_key.verify(&message, &signature).unwrap();
     }
 }
@@ -70,7 +71,7 @@ fn losses_of_power_lock_no_key() {
         let mut swtpm = LoopbackTpm::start(&folder);
         let mut tpm = Tpm::open(&swtpm.tcti()).unwrap();
         let ldevid = Ldevid::open(&mut tpm).unwrap();
-        let signature = ldevid.sign(&mut tpm, sha256(MESSAGE)).unwrap();
+        let signature = ldevid.sign(&mut tpm, &sha256(MESSAGE)).unwrap();
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point(ldevid.public_key()))
             .verify(MESSAGE, &signature)
             .unwrap();
@@ -106,7 +107,7 @@ fn every_role_gets_what_the_state_grants() {
                         .unwrap();
                 }
                 FromTpm::NotPermitted(_) => assert!(!granted, "{state:?} {edge}"),
-                FromTpm::Failed { code, .. } => panic!("{state:?} {edge}: {code:#x}"),
+                other => panic!("{state:?} {edge}: {other:?}"),
             }
         }
     }
@@ -278,7 +279,8 @@ fn wait_for<Rx: Vocabulary, Tx: Vocabulary>(channel: &mut Channel<Rx, Tx>) -> Rx
 fn order(number: u64) -> ToTpm {
     ToTpm::Sign {
         order: OrderId(number),
-        digest: sha256(MESSAGE),
+        key: KeyName::Ldevid,
+        digest: sha256(MESSAGE).to_vec(),
     }
 }
 

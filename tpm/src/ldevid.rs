@@ -97,7 +97,7 @@ impl Ldevid {
     /// # Errors
     ///
     /// What the TPM says.
-    pub fn sign(&self, tpm: &mut Tpm, digest: [u8; 32]) -> Result<Vec<u8>, TpmError> {
+    pub fn sign(&self, tpm: &mut Tpm, digest: &[u8]) -> Result<Vec<u8>, TpmError> {
         tpm.authorized("sign", |context| sign(context, self.key, digest))
     }
 }
@@ -198,7 +198,7 @@ fn spki(public: &Public) -> Option<Vec<u8>> {
     Some(spki)
 }
 
-fn sign(context: &mut Context, key: KeyHandle, digest: [u8; 32]) -> TssResult<Vec<u8>> {
+fn sign(context: &mut Context, key: KeyHandle, digest: &[u8]) -> TssResult<Vec<u8>> {
     // The key is unrestricted: it signs a digest that the TPM has not computed.
     let no_ticket = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
         tag: TPM2_ST_HASHCHECK,
@@ -208,7 +208,7 @@ fn sign(context: &mut Context, key: KeyHandle, digest: [u8; 32]) -> TssResult<Ve
     let scheme = SignatureScheme::EcDsa {
         hash_scheme: HashScheme::new(HashingAlgorithm::Sha256),
     };
-    let digest = Digest::try_from(digest.as_slice())?;
+    let digest = Digest::try_from(digest)?;
     let Signature::EcDsa(signature) = context.sign(key, digest, scheme, no_ticket)? else {
         return Err(wrong_value());
     };

@@ -1,5 +1,6 @@
 //! Who may ask the TPM for what, and when.
 
+use bartizan_model::identity::KeyName;
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Role, ToTpm};
 
@@ -8,17 +9,30 @@ use bartizan_model::message::{Role, ToTpm};
 pub enum Request {
     /// A signature with the `LDevID` key.
     Sign,
+    /// Anything else: no row permits it yet.
+    Other,
 }
 
 impl Request {
     /// Every request.
-    pub const ALL: [Self; 1] = [Self::Sign];
+    pub const ALL: [Self; 2] = [Self::Sign, Self::Other];
 }
 
 impl From<&ToTpm> for Request {
     fn from(message: &ToTpm) -> Self {
         match message {
-            ToTpm::Sign { .. } => Self::Sign,
+            ToTpm::Sign {
+                key: KeyName::Ldevid,
+                ..
+            } => Self::Sign,
+            ToTpm::Sign { .. }
+            | ToTpm::Identity(_)
+            | ToTpm::CreateLdevid { .. }
+            | ToTpm::KeepLdevid(_)
+            | ToTpm::Activate { .. }
+            | ToTpm::Quote { .. }
+            | ToTpm::ReadLog { .. }
+            | ToTpm::RaiseFloor { .. } => Self::Other,
         }
     }
 }
@@ -99,6 +113,14 @@ mod tests {
                 "Sign Operational: Control Peer Qkd",
                 "Sign Quarantined: Control",
                 "Sign Decommissioned: ",
+                "Other Factory: ",
+                "Other Discovering: ",
+                "Other Enrolling: ",
+                "Other Attesting: ",
+                "Other Attested: ",
+                "Other Operational: ",
+                "Other Quarantined: ",
+                "Other Decommissioned: ",
             ]
         );
     }

@@ -110,6 +110,7 @@ impl Neighbour {
             Edge::ControlTpm => Role::Control,
             Edge::PeerTpm => Role::Peer,
             Edge::QkdTpm => Role::Qkd,
+            Edge::BootstrapTpm => Role::Bootstrap,
             Edge::ControlEngine | Edge::EngineXfrm | Edge::EnginePeer | Edge::EngineQkd => {
                 return Err(Fault::new(
                     Exit::Protocol,
@@ -174,7 +175,13 @@ impl TpmRole {
                 self.neighbours.push(neighbour);
                 Ok(())
             }
-            (SupervisorToRole::End(_) | SupervisorToRole::Start(_), _) => Err(Fault::new(
+            (
+                SupervisorToRole::End(_)
+                | SupervisorToRole::Start(_)
+                | SupervisorToRole::Ldevid(_)
+                | SupervisorToRole::Farewell(_),
+                _,
+            ) => Err(Fault::new(
                 Exit::Protocol,
                 "the supervisor spoke out of turn",
             )),
@@ -194,11 +201,18 @@ impl TpmRole {
             return Ok(());
         };
         let permitted = permits(neighbour.role, self.state, Request::from(&received.message));
-        let ToTpm::Sign { order, digest } = received.message;
-        let reply = if permitted {
-            self.prepared.sign(order, digest).map_err(fault)?
-        } else {
-            FromTpm::NotPermitted(order)
+        let reply = match received.message {
+            ToTpm::Sign { order, digest, .. } if permitted => {
+                self.prepared.sign(order, &digest).map_err(fault)?
+            }
+            ToTpm::Sign { order, .. }
+            | ToTpm::Identity(order)
+            | ToTpm::CreateLdevid { order, .. }
+            | ToTpm::KeepLdevid(order)
+            | ToTpm::Activate { order, .. }
+            | ToTpm::Quote { order, .. }
+            | ToTpm::ReadLog { order, .. }
+            | ToTpm::RaiseFloor { order, .. } => FromTpm::NotPermitted(order),
         };
         neighbour.channel.send(&reply)?;
         self.count(&reply)
@@ -209,6 +223,12 @@ impl TpmRole {
             FromTpm::Signature { .. } => ("tpm-signatures", &mut self.counters.signatures),
             FromTpm::NotPermitted(_) => ("tpm-not-permitted", &mut self.counters.not_permitted),
             FromTpm::Failed { .. } => ("tpm-refused", &mut self.counters.refused),
+            FromTpm::Identity { .. }
+            | FromTpm::Ldevid { .. }
+            | FromTpm::Done(_)
+            | FromTpm::Activated { .. }
+            | FromTpm::Quoted { .. }
+            | FromTpm::LogPart { .. } => return Ok(()),
         };
         *total = total.saturating_add(1);
         // Totals: where the supervisor does not keep up, the next one says it all.
@@ -223,7 +243,7 @@ impl TpmRole {
 }
 
 impl Prepared {
-    fn sign(&mut self, order: OrderId, digest: [u8; 32]) -> Result<FromTpm, TpmError> {
+    fn sign(&mut self, order: OrderId, digest: &[u8]) -> Result<FromTpm, TpmError> {
         let Some(ldevid) = &self.ldevid else {
             return Ok(FromTpm::Failed {
                 order,

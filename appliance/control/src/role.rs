@@ -138,8 +138,13 @@ impl Control {
                         Some(SupervisorToRole::Lifecycle(lifecycle)) => {
                             self.gateway.entered(lifecycle);
                         }
-                        Some(SupervisorToRole::End(_) | SupervisorToRole::Start(_)) => {
-                            return Err(Fault::new(Exit::Protocol, "started twice"));
+                        Some(
+                            SupervisorToRole::End(_)
+                            | SupervisorToRole::Start(_)
+                            | SupervisorToRole::Ldevid(_)
+                            | SupervisorToRole::Farewell(_),
+                        ) => {
+                            return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }
                     }
                 }
@@ -255,6 +260,8 @@ impl Control {
             EngineToControl::LeaseNonce(_)
             | EngineToControl::LeaseAccepted(_)
             | EngineToControl::LeaseRefused(_)
+            | EngineToControl::OrderAccepted
+            | EngineToControl::OrderRefused(_)
             | EngineToControl::Tunnel(_)
             | EngineToControl::TunnelGone(_)
             | EngineToControl::Notice(_) => {}

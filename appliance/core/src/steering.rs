@@ -51,6 +51,11 @@ impl Engine {
                 self.shared.outbox.control.push_back(answer);
             }
             ControlToEngine::Lease(bytes) => self.take_lease(bytes, entropy),
+            // No order counts yet.
+            ControlToEngine::Order(_) => {
+                let refused = EngineToControl::OrderRefused(LeaseRefusal::Malformed);
+                self.shared.outbox.control.push_back(refused);
+            }
         }
     }
 

@@ -182,10 +182,16 @@ impl Neighbours {
                 }
                 // The engine's own leases make the lifecycle.
                 (SupervisorToRole::Lifecycle(_), _) => {}
-                (SupervisorToRole::End(_) | SupervisorToRole::Start(_), _) => {
+                (
+                    SupervisorToRole::End(_)
+                    | SupervisorToRole::Start(_)
+                    | SupervisorToRole::Ldevid(_)
+                    | SupervisorToRole::Farewell(_),
+                    _,
+                ) => {
                     return Err(Fault::new(
                         Exit::Protocol,
-                        "an end that is not the engine's, or a second start",
+                        "an end that is not the engine's, or a word out of turn",
                     ));
                 }
             }

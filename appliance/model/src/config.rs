@@ -21,6 +21,8 @@ pub enum RoleConfig {
     Qkd(QkdConfig),
     /// For tpm.
     Tpm,
+    /// For bootstrap.
+    Bootstrap(Box<BootstrapConfig>),
 }
 
 /// DER bytes of one certificate.
@@ -133,4 +135,68 @@ pub enum Groups {
     HybridOnly,
     /// Classical groups too: for a KME that knows no other.
     ClassicalAllowed,
+}
+
+/// What bootstrap must know.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct BootstrapConfig {
+    /// What it is to do.
+    pub purpose: Purpose,
+    /// Who signs vouchers for boxes of this make; both must have.
+    pub manufacturer: VoucherRoots,
+    /// Bootstrap servers to ask, in this order; from networkd's leases first, then the image's.
+    pub servers: Vec<BootstrapServer>,
+    /// Signed data from removable media or a file, if there is any.
+    pub media: Option<Artifacts>,
+    /// `hw-model` (RFC 8572, 7.3).
+    pub hw_model: String,
+    /// `os-name`.
+    pub os_name: String,
+    /// `os-version`: dotted numbers.
+    pub os_version: String,
+}
+
+/// What bootstrap is started for.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Find the owner and enrol.
+    Enrol,
+    /// The LDevID cannot be used: report to the owner under the IDevID, and nothing else.
+    Quarantine {
+        /// The owner's registrar.
+        registrar: SocketAddr,
+        /// The `dNSName` of its certificate.
+        name: NodeId,
+        /// Who may have signed it.
+        anchors: Vec<Der>,
+    },
+}
+
+/// The two roots of the image under which a voucher must verify.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct VoucherRoots {
+    /// A root certificate with an ECDSA P-384 key.
+    pub es384: Der,
+    /// An ML-DSA-65 public key (FIPS 204): 1952 bytes.
+    pub ml_dsa_65: Vec<u8>,
+}
+
+/// A bootstrap server (RFC 8572, 4), not trusted.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct BootstrapServer {
+    /// A DNS name or an IP address.
+    pub host: String,
+    /// Its TCP port.
+    pub port: u16,
+}
+
+/// Signed data (RFC 8572, 3), each one CMS, not checked yet; at most 48 KiB in all.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Artifacts {
+    /// Conveyed information.
+    pub conveyed_information: Vec<u8>,
+    /// The owner's certificate and its chain.
+    pub owner_certificate: Vec<u8>,
+    /// The voucher (RFC 8366).
+    pub ownership_voucher: Vec<u8>,
 }

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod identity;
 pub mod ids;
 pub mod lifecycle;
 pub mod message;
+pub mod ownership;
 pub mod policy;
 pub mod report;
 pub mod time;

@@ -30,6 +30,10 @@ pub enum Event {
     BootedUnowned,
     /// Booted, and the TPM holds an `LDevID`.
     BootedOwned,
+    /// Booted, and the TPM holds an `LDevID` that this boot may not use.
+    BootedUnapproved,
+    /// Booted, and the owner had ordered the end.
+    BootedRetired,
     /// Signed data and a voucher for this serial were accepted.
     OwnerFound,
     /// The `LDevID` is stored in the TPM.
@@ -44,6 +48,8 @@ pub enum Event {
     PolicyWithdrawn,
     /// The owner ordered the end.
     RetireOrdered,
+    /// The owner gave the box away.
+    ReleaseOrdered,
 }
 
 /// An event that has no meaning in this state.
@@ -81,6 +87,8 @@ impl Lifecycle {
         Ok(match (self, event) {
             (L::Factory, E::BootedUnowned) => L::Discovering,
             (L::Factory, E::BootedOwned) => L::Attesting,
+            (L::Factory, E::BootedUnapproved) => L::Quarantined,
+            (L::Factory, E::BootedRetired) => L::Decommissioned,
             (L::Discovering, E::OwnerFound) => L::Enrolling,
             (L::Enrolling, E::LdevidStored) => L::Attesting,
             (L::Attesting, E::LeaseAccepted) => L::Attested,
@@ -96,6 +104,9 @@ impl Lifecycle {
             (L::Attesting | L::Attested | L::Operational | L::Quarantined, E::RetireOrdered) => {
                 L::Decommissioned
             }
+            (L::Attesting | L::Attested | L::Operational | L::Quarantined, E::ReleaseOrdered) => {
+                L::Factory
+            }
 
             (state, event) => return Err(Unexpected { state, event }),
         })
@@ -104,9 +115,11 @@ impl Lifecycle {
 
 impl Event {
     /// Every event, in the order of life.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::BootedUnowned,
         Self::BootedOwned,
+        Self::BootedUnapproved,
+        Self::BootedRetired,
         Self::OwnerFound,
         Self::LdevidStored,
         Self::LeaseAccepted,
@@ -114,6 +127,7 @@ impl Event {
         Self::PolicyInForce,
         Self::PolicyWithdrawn,
         Self::RetireOrdered,
+        Self::ReleaseOrdered,
     ];
 }
 
@@ -122,12 +136,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quarantine_leads_only_to_attested_or_to_the_end() {
+    fn quarantine_leads_only_to_attested_or_to_the_end_of_ownership() {
         for event in Event::ALL {
             if let Ok(next) = Lifecycle::Quarantined.after(event) {
                 assert!(matches!(
                     next,
-                    Lifecycle::Quarantined | Lifecycle::Attested | Lifecycle::Decommissioned
+                    Lifecycle::Quarantined
+                        | Lifecycle::Attested
+                        | Lifecycle::Decommissioned
+                        | Lifecycle::Factory
                 ));
             }
         }

@@ -8,12 +8,18 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Der;
 pub use crate::config::RoleConfig;
+use crate::identity::{
+    Certified, Credential, Farewell, Floor, KeyName, Log, PcrSelection, Quoted, TpmFound,
+    TpmIdentity,
+};
 use crate::ids::{
     EditId, EntryName, Epoch, KeyId, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, Thumbprint,
     TunnelId,
 };
 use crate::lifecycle::Lifecycle;
+use crate::ownership::Ownership;
 use crate::policy::{Direction, DontFragment, Lifetime, Mode, Policy, Suite, TrafficSelector};
 use crate::report::{Notice, QkdRefusal, SourceSet, TunnelReport};
 
@@ -33,6 +39,8 @@ pub enum Role {
     Qkd,
     /// Speaks with the TPM.
     Tpm,
+    /// Finds the owner and enrols.
+    Bootstrap,
 }
 
 /// A pair of neighbours.
@@ -52,6 +60,8 @@ pub enum Edge {
     PeerTpm,
     /// [`ToTpm`], [`FromTpm`].
     QkdTpm,
+    /// [`ToTpm`], [`FromTpm`].
+    BootstrapTpm,
 }
 
 impl Edge {
@@ -62,6 +72,8 @@ impl Edge {
             Self::EngineXfrm => 4 * 1024,
             Self::EnginePeer => 8 * 1024,
             Self::ControlEngine | Self::ControlTpm | Self::PeerTpm | Self::QkdTpm => 16 * 1024,
+            // An identity has up to a dozen certificates.
+            Self::BootstrapTpm => 64 * 1024,
         }
     }
 }
@@ -78,6 +90,11 @@ pub enum SupervisorToRole {
     Start(RoleConfig),
     /// The appliance's state has changed.
     Lifecycle(Lifecycle),
+    /// Control and peer: the LDevID certificate was renewed, over the same key; for the handshakes
+    /// from now on.
+    Ldevid(Vec<Der>),
+    /// Tpm: the owner's keys go.
+    Farewell(Farewell),
 }
 
 /// From any role to the supervisor.
@@ -104,6 +121,20 @@ pub enum RoleToSupervisor {
     },
     /// Control: the keyless copy of `running` is the sealed memfd passed beside it.
     Running,
+    /// Control: whether a session with the controller stands.
+    Home(bool),
+    /// Control: the controller renewed the LDevID certificate; the leaf first.
+    Ldevid(Vec<Der>),
+    /// Tpm: what it found, once, as its first word after it was started.
+    Found(TpmFound),
+    /// Bootstrap: a voucher and signed data for this box were accepted.
+    OwnerFound,
+    /// Bootstrap: the LDevID is stored; this is the owner.
+    Enrolled(Box<Ownership>),
+    /// Engine: the owner's order is genuine and for this box.
+    Ordered(Farewell),
+    /// Tpm: the owner's keys are gone.
+    Gone(Farewell),
 }
 
 /// What a role's lock-down achieved.
@@ -155,6 +186,8 @@ pub enum ControlToEngine {
     CommitEdit(EditId),
     /// The verifier's signed result, at most 8 KiB.
     Lease(Vec<u8>),
+    /// The owner's signed order that ends ownership, at most 8 KiB.
+    Order(Vec<u8>),
 }
 
 /// Answers and progress, towards the controller.
@@ -177,6 +210,10 @@ pub enum EngineToControl {
     LeaseAccepted(Duration),
     /// The lease does not count.
     LeaseRefused(LeaseRefusal),
+    /// The order counts.
+    OrderAccepted,
+    /// The order does not count.
+    OrderRefused(LeaseRefusal),
     /// A tunnel changed.
     Tunnel(Box<TunnelReport>),
     /// A tunnel is gone.
@@ -620,12 +657,61 @@ pub enum QkdToEngine {
 /// Orders to the TPM; which role may say what is a table in the tpm role.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum ToTpm {
-    /// Sign a digest with the LDevID key (ECDSA P-256).
+    /// Sign a digest.
     Sign {
         /// Repeated in the reply.
         order: OrderId,
-        /// SHA-256 of the message.
-        digest: [u8; 32],
+        /// With which key.
+        key: KeyName,
+        /// Of the message: 32 bytes for a P-256 key, 48 for a P-384 one.
+        digest: Vec<u8>,
+    },
+    /// Describe the TPM and its keys.
+    Identity(OrderId),
+    /// Make an LDevID key under the policy of this boot, in the place of one that was not kept.
+    CreateLdevid {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// `qualifyingData` of `TPM2_Certify`.
+        qualifying: [u8; 32],
+    },
+    /// Keep the LDevID key that was made last.
+    KeepLdevid(OrderId),
+    /// Open a credential for the attestation key and prove it (`TPM2_ActivateCredential`).
+    Activate {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// The credential.
+        credential: Credential,
+        /// What the proof is over.
+        context: [u8; 32],
+    },
+    /// Quote PCRs of the SHA-256 bank with the attestation key.
+    Quote {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// `qualifyingData`, 16 to 64 bytes.
+        qualifying: Vec<u8>,
+        /// Which PCRs.
+        pcrs: PcrSelection,
+    },
+    /// Read a part of a log.
+    ReadLog {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// Which log.
+        log: Log,
+        /// Its first byte.
+        offset: u32,
+    },
+    /// Raise a floor; one that is as high stays.
+    RaiseFloor {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// Which floor.
+        floor: Floor,
+        /// To what.
+        to: u64,
     },
 }
 
@@ -636,8 +722,47 @@ pub enum FromTpm {
     Signature {
         /// Which order.
         order: OrderId,
-        /// DER `Ecdsa-Sig-Value` (RFC 3279, 2.2.3), at most 72 bytes.
+        /// DER `Ecdsa-Sig-Value` (RFC 3279, 2.2.3), at most 104 bytes.
         signature: Vec<u8>,
+    },
+    /// The TPM and its keys.
+    Identity {
+        /// Which order.
+        order: OrderId,
+        /// The description.
+        identity: Box<TpmIdentity>,
+    },
+    /// The LDevID key, not kept yet.
+    Ldevid {
+        /// Which order.
+        order: OrderId,
+        /// The key and the attestation key's word on it.
+        certified: Box<Certified>,
+    },
+    /// The order is carried out: the LDevID key is kept, the floor raised.
+    Done(OrderId),
+    /// HMAC-SHA-256 under the credential's secret over the context: nobody else sees the secret.
+    Activated {
+        /// Which order.
+        order: OrderId,
+        /// The proof.
+        proof: [u8; 32],
+    },
+    /// The quote.
+    Quoted {
+        /// Which order.
+        order: OrderId,
+        /// The quote and the values.
+        quoted: Box<Quoted>,
+    },
+    /// A part of a log.
+    LogPart {
+        /// Which order.
+        order: OrderId,
+        /// At most 8 KiB; empty at the end, and where there is no such log.
+        bytes: Vec<u8>,
+        /// The whole log's size as it is now, in bytes.
+        size: u32,
     },
     /// The asking role may not, in this state.
     NotPermitted(OrderId),

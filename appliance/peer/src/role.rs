@@ -118,8 +118,13 @@ impl Peer {
                 received = self.supervisor.recv() => {
                     match received?.map(|received| received.message) {
                         None | Some(SupervisorToRole::Lifecycle(_)) => {}
-                        Some(SupervisorToRole::End(_) | SupervisorToRole::Start(_)) => {
-                            return Err(Fault::new(Exit::Protocol, "started twice"));
+                        Some(
+                            SupervisorToRole::End(_)
+                            | SupervisorToRole::Start(_)
+                            | SupervisorToRole::Ldevid(_)
+                            | SupervisorToRole::Farewell(_),
+                        ) => {
+                            return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }
                     }
                 }

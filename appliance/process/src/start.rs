@@ -134,7 +134,13 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
                     watchdog,
                 });
             }
-            (SupervisorToRole::Lifecycle(_) | SupervisorToRole::End(_), _) => {
+            (
+                SupervisorToRole::Lifecycle(_)
+                | SupervisorToRole::End(_)
+                | SupervisorToRole::Ldevid(_)
+                | SupervisorToRole::Farewell(_),
+                _,
+            ) => {
                 return Err(Fault::new(
                     Exit::Protocol,
                     "the supervisor spoke before the start",

@@ -42,7 +42,7 @@ impl Vocabulary for SupervisorToRole {
         match self {
             Self::End(_) => Beside::Descriptor,
             Self::Start(_) => Beside::MaybeDescriptor,
-            Self::Lifecycle(_) => Beside::Nothing,
+            Self::Lifecycle(_) | Self::Ldevid(_) | Self::Farewell(_) => Beside::Nothing,
         }
     }
 }
@@ -114,5 +114,5 @@ impl Vocabulary for ToTpm {
 }
 
 impl Vocabulary for FromTpm {
-    const CAP: usize = Edge::ControlTpm.cap();
+    const CAP: usize = Edge::BootstrapTpm.cap();
 }

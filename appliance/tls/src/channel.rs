@@ -101,6 +101,7 @@ fn socket(error: &io::Error) -> ChannelError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bartizan_model::identity::KeyName;
     use bartizan_model::ids::OrderId;
     use bartizan_model::message::{FromTpm, ToTpm};
     use std::time::Duration;
@@ -111,7 +112,8 @@ mod tests {
     fn request(order: u64) -> ToTpm {
         ToTpm::Sign {
             order: OrderId(order),
-            digest: [0; 32],
+            key: KeyName::Ldevid,
+            digest: vec![0; 32],
         }
     }
 

@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use bartizan_model::identity::KeyName;
 use bartizan_model::ids::OrderId;
 use bartizan_model::message::{FromTpm, ToTpm};
 use bartizan_process::{Channel, ChannelError, boot_time};
@@ -109,7 +110,8 @@ impl TpmEdge {
         self.last = order;
         let request = ToTpm::Sign {
             order,
-            digest: sha256(message),
+            key: KeyName::Ldevid,
+            digest: sha256(message).to_vec(),
         };
         self.channel.send(&request).map_err(SignError::Edge)?;
 
@@ -132,7 +134,13 @@ impl TpmEdge {
                     // The answer to a request that was given up.
                     FromTpm::Signature { .. }
                     | FromTpm::NotPermitted(_)
-                    | FromTpm::Failed { .. } => {}
+                    | FromTpm::Failed { .. }
+                    | FromTpm::Identity { .. }
+                    | FromTpm::Ldevid { .. }
+                    | FromTpm::Done(_)
+                    | FromTpm::Activated { .. }
+                    | FromTpm::Quoted { .. }
+                    | FromTpm::LogPart { .. } => {}
                 }
             }
             let left = end.since(boot_time());

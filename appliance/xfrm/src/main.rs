@@ -101,11 +101,11 @@ fn hear_supervisor(supervisor: &mut SupervisorChannel) -> Result<(), Fault> {
         match received.message {
             // What this role may do hangs on its orders, and those on the engine's lease.
             SupervisorToRole::Lifecycle(_) => {}
-            SupervisorToRole::End(_) | SupervisorToRole::Start(_) => {
-                return Err(Fault::new(
-                    Exit::Protocol,
-                    "an end or a start after the start",
-                ));
+            SupervisorToRole::End(_)
+            | SupervisorToRole::Start(_)
+            | SupervisorToRole::Ldevid(_)
+            | SupervisorToRole::Farewell(_) => {
+                return Err(Fault::new(Exit::Protocol, "a word out of turn"));
             }
         }
     }

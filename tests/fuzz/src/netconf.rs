@@ -156,7 +156,8 @@ impl Ends {
                 ControlToEngine::BeginEdit(_)
                 | ControlToEngine::BeginRestore(_)
                 | ControlToEngine::Put(_)
-                | ControlToEngine::Remove(_) => continue,
+                | ControlToEngine::Remove(_)
+                | ControlToEngine::Order(_) => continue,
             };
             let verdict = self.gateway.heard(word).verdict.expect("a verdict");
             self.session.answer(verdict);

@@ -49,7 +49,9 @@ fn serve(mut edge: Channel<ToTpm, FromTpm>, key: &EcdsaKeyPair, counted: &Atomic
             Some(Err(_gone)) => return,
             None => continue,
         };
-        let ToTpm::Sign { order, digest } = request;
+        let ToTpm::Sign { order, digest, .. } = request else {
+            panic!("not a signature: {request:?}")
+        };
         let digest = Digest::import_less_safe(&digest, &SHA256).expect("a digest");
         let signature = key.sign_digest(&digest).expect("a signature");
         let signature = signature.as_ref().to_vec();

@@ -98,6 +98,9 @@ impl World {
             EngineToControl::TunnelGone(reqid) => {
                 gateway.reports.remove(&reqid);
             }
+            EngineToControl::OrderAccepted | EngineToControl::OrderRefused(_) => {
+                panic!("nobody ordered anything")
+            }
             EngineToControl::Notice(notice) => gateway.notices.push(*notice),
         }
     }
@@ -122,6 +125,13 @@ impl World {
             | RoleToSupervisor::Tunnel(_)
             | RoleToSupervisor::TunnelGone(_)
             | RoleToSupervisor::Running => {}
+            RoleToSupervisor::Home(_)
+            | RoleToSupervisor::Ldevid(_)
+            | RoleToSupervisor::Found(_)
+            | RoleToSupervisor::OwnerFound
+            | RoleToSupervisor::Enrolled(_)
+            | RoleToSupervisor::Ordered(_)
+            | RoleToSupervisor::Gone(_) => panic!("not the engine's word: {message:?}"),
         }
     }
 

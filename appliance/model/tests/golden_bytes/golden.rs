@@ -4,8 +4,10 @@ use core::fmt::{Debug, Write};
 use std::collections::BTreeSet;
 
 use bartizan_model::config::{Groups, Unattested};
+use bartizan_model::identity::{Farewell, Floor, KeyName, LdevidFound, Log};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, EditRefusal, LeaseRefusal, Memory, Role, Side, Stage};
+use bartizan_model::ownership::Port;
 use bartizan_model::policy::{
     Combiner, Dial, Direction, DontFragment, Mode, Need, ParameterSet, Suite,
 };
@@ -50,6 +52,12 @@ fn every_message_has_its_golden_bytes() {
     numbers::<Need>(&mut found);
     numbers::<ParameterSet>(&mut found);
     numbers::<Combiner>(&mut found);
+    numbers::<KeyName>(&mut found);
+    numbers::<Log>(&mut found);
+    numbers::<Floor>(&mut found);
+    numbers::<LdevidFound>(&mut found);
+    numbers::<Farewell>(&mut found);
+    numbers::<Port>(&mut found);
     numbers::<Unattested>(&mut found);
     numbers::<Groups>(&mut found);
 

@@ -109,6 +109,12 @@ fn the_longest_message_of_every_direction_fits() {
         signature: vec![1; SIGNATURE],
     };
     fits(&signature, Edge::ControlTpm.cap());
+    let part = FromTpm::LogPart {
+        order: OrderId(u64::MAX),
+        bytes: vec![1; 8 * 1024],
+        size: u32::MAX,
+    };
+    fits(&part, Edge::ControlTpm.cap());
     let tunnel = RoleToSupervisor::Tunnel(Box::new(tunnel_report()));
     fits(&tunnel, SUPERVISOR_CAP);
 }

@@ -4,8 +4,13 @@ use core::time::Duration;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bartizan_model::config::{
-    ControlConfig, Der, EngineConfig, Groups, KmeConfig, PeerConfig, QkdConfig, RoleConfig,
-    Unattested, VerifierKeys, XfrmConfig,
+    Artifacts, BootstrapConfig, BootstrapServer, ControlConfig, Der, EngineConfig, Groups,
+    KmeConfig, PeerConfig, Purpose, QkdConfig, RoleConfig, Unattested, VerifierKeys, VoucherRoots,
+    XfrmConfig,
+};
+use bartizan_model::identity::{
+    Certified, Credential, Endorsement, Farewell, Floor, Floors, KeyName, LdevidFound, Log,
+    PcrSelection, Quoted, TpmFound, TpmIdentity,
 };
 use bartizan_model::ids::{
     EditId, Epoch, KeyId, NodeId, Nonce, OrderId, SaeId, Thumbprint, TunnelId,
@@ -17,7 +22,8 @@ use bartizan_model::message::{
     PeerToEngine, QkdToEngine, RoleToSupervisor, Side, Stage, Standing, SupervisorToRole, ToTpm,
     XfrmToEngine,
 };
-use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy};
+use bartizan_model::ownership::{Interface, Ownership, Port, Route, SiteNetwork};
+use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy, Prefix};
 use bartizan_model::report::{Alarm, Mix, Notice, QkdRefusal};
 
 use crate::parts::{
@@ -29,10 +35,12 @@ pub(crate) fn supervisor_to_role() -> Vec<SupervisorToRole> {
     let mut all = vec![SupervisorToRole::End(Edge::EnginePeer)];
     all.extend(role_configs().map(SupervisorToRole::Start));
     all.push(SupervisorToRole::Lifecycle(Lifecycle::Operational));
+    all.push(SupervisorToRole::Ldevid(vec![Der(vec![0x30])]));
+    all.push(SupervisorToRole::Farewell(Farewell::Retire));
     all
 }
 
-fn role_configs() -> [RoleConfig; 6] {
+fn role_configs() -> [RoleConfig; 8] {
     let v4 = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let service = SocketAddr::new(v4, 4335);
     let certificates = vec![Der(vec![0x30, 0x00])];
@@ -65,18 +73,84 @@ fn role_configs() -> [RoleConfig; 6] {
             anchors: certificates.clone(),
             chain: certificates.clone(),
         }),
-        RoleConfig::Qkd(QkdConfig {
-            kme: Some(KmeConfig {
-                address: service,
-                name: NodeId::try_from("kme.example").unwrap(),
-                anchors: certificates.clone(),
-                sae: SaeId::try_from("sae-a").unwrap(),
-                chain: certificates,
-                groups: Groups::ClassicalAllowed,
-            }),
-        }),
+        RoleConfig::Qkd(QkdConfig { kme: Some(kme()) }),
         RoleConfig::Tpm,
+        bootstrap(Purpose::Enrol),
+        bootstrap(Purpose::Quarantine {
+            registrar: service,
+            name: NodeId::try_from("controller.example").unwrap(),
+            anchors: certificates,
+        }),
     ]
+}
+
+fn kme() -> KmeConfig {
+    let certificates = vec![Der(vec![0x30, 0x00])];
+    KmeConfig {
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 4335),
+        name: NodeId::try_from("kme.example").unwrap(),
+        anchors: certificates.clone(),
+        sae: SaeId::try_from("sae-a").unwrap(),
+        chain: certificates,
+        groups: Groups::ClassicalAllowed,
+    }
+}
+
+fn bootstrap(purpose: Purpose) -> RoleConfig {
+    RoleConfig::Bootstrap(Box::new(BootstrapConfig {
+        purpose,
+        manufacturer: VoucherRoots {
+            es384: Der(vec![0x30, 0x00]),
+            ml_dsa_65: vec![3, 4],
+        },
+        servers: vec![BootstrapServer {
+            host: "owner.example".into(),
+            port: 443,
+        }],
+        media: Some(Artifacts {
+            conveyed_information: vec![1],
+            owner_certificate: vec![2],
+            ownership_voucher: vec![3],
+        }),
+        hw_model: "box".into(),
+        os_name: "bartizan".into(),
+        os_version: "1.0".into(),
+    }))
+}
+
+fn ownership() -> Ownership {
+    let v4 = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let certificates = vec![Der(vec![0x30, 0x00])];
+    Ownership {
+        node: node(),
+        epoch: 3,
+        anchors: certificates.clone(),
+        verifier: VerifierKeys {
+            es384: vec![4, 1, 2],
+            ml_dsa_65: vec![3, 4],
+        },
+        call_home: SocketAddr::new(v4, 4335),
+        registrar: SocketAddr::new(v4, 9443),
+        controller: NodeId::try_from("controller.example").unwrap(),
+        ldevid: certificates,
+        addresses: vec![v4, v6()],
+        peer_port: 9061,
+        kmes: vec![kme()],
+        network: SiteNetwork {
+            interfaces: vec![Interface {
+                port: Port::Wan0,
+                addresses: vec![(v4, 24)],
+                dhcp: false,
+            }],
+            routes: vec![Route {
+                destination: Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0).unwrap(),
+                gateway: v4,
+                port: Port::Wan0,
+            }],
+            dns: vec![v6()],
+            ntp: vec![v4],
+        },
+    }
 }
 
 pub(crate) fn role_to_supervisor() -> Vec<RoleToSupervisor> {
@@ -99,6 +173,16 @@ pub(crate) fn role_to_supervisor() -> Vec<RoleToSupervisor> {
             total: 300,
         },
         RoleToSupervisor::Running,
+        RoleToSupervisor::Home(true),
+        RoleToSupervisor::Ldevid(vec![Der(vec![0x30])]),
+        RoleToSupervisor::Found(TpmFound {
+            ldevid: LdevidFound::Unusable,
+            retired: false,
+        }),
+        RoleToSupervisor::OwnerFound,
+        RoleToSupervisor::Enrolled(Box::new(ownership())),
+        RoleToSupervisor::Ordered(Farewell::Release),
+        RoleToSupervisor::Gone(Farewell::Retire),
     ]
 }
 
@@ -115,6 +199,7 @@ pub(crate) fn control_to_engine() -> Vec<ControlToEngine> {
         ControlToEngine::Remove(entry()),
         ControlToEngine::CommitEdit(EditId(3)),
         ControlToEngine::Lease(vec![0xd8, 0x62]),
+        ControlToEngine::Order(vec![0xd8, 0x62]),
     ]
 }
 
@@ -130,6 +215,8 @@ pub(crate) fn engine_to_control() -> Vec<EngineToControl> {
         },
         EngineToControl::LeaseAccepted(Duration::from_mins(5)),
         EngineToControl::LeaseRefused(LeaseRefusal::Nonce),
+        EngineToControl::OrderAccepted,
+        EngineToControl::OrderRefused(LeaseRefusal::Signature),
         EngineToControl::Tunnel(Box::new(tunnel_report())),
         EngineToControl::TunnelGone(reqid()),
         notice(Notice::Established {
@@ -324,10 +411,44 @@ pub(crate) fn qkd_to_engine() -> Vec<QkdToEngine> {
 }
 
 pub(crate) fn to_tpm() -> Vec<ToTpm> {
-    vec![ToTpm::Sign {
-        order: OrderId(5),
-        digest: [0xd1; 32],
-    }]
+    let order = OrderId(5);
+    vec![
+        ToTpm::Sign {
+            order,
+            key: KeyName::Ldevid,
+            digest: vec![0xd1; 32],
+        },
+        ToTpm::Identity(order),
+        ToTpm::CreateLdevid {
+            order,
+            qualifying: [0xca; 32],
+        },
+        ToTpm::KeepLdevid(order),
+        ToTpm::Activate {
+            order,
+            credential: Credential {
+                endorsement: 1,
+                blob: vec![0xb1],
+                secret: vec![0x5e],
+            },
+            context: [0xc7; 32],
+        },
+        ToTpm::Quote {
+            order,
+            qualifying: vec![0x0f; 32],
+            pcrs: PcrSelection(0x0880),
+        },
+        ToTpm::ReadLog {
+            order,
+            log: Log::Userspace,
+            offset: 8192,
+        },
+        ToTpm::RaiseFloor {
+            order,
+            floor: Floor::Time,
+            to: 1_800_000_000,
+        },
+    ]
 }
 
 pub(crate) fn from_tpm() -> Vec<FromTpm> {
@@ -336,6 +457,53 @@ pub(crate) fn from_tpm() -> Vec<FromTpm> {
         FromTpm::Signature {
             order,
             signature: vec![0x30, 0x00],
+        },
+        FromTpm::Identity {
+            order,
+            identity: Box::new(TpmIdentity {
+                manufacturer: *b"IBM ",
+                firmware: [1, 2],
+                endorsement: vec![Endorsement {
+                    public: vec![0xe1],
+                    certificate: Der(vec![0x30]),
+                }],
+                endorsement_chain: vec![],
+                ak: vec![0xa1],
+                ak_chain: vec![Der(vec![0x30])],
+                idevid: vec![0x1d],
+                idevid_chain: vec![Der(vec![0x30])],
+                floors: Floors {
+                    ownership: Some(3),
+                    rollback: None,
+                    time: Some(1_800_000_000),
+                },
+            }),
+        },
+        FromTpm::Ldevid {
+            order,
+            certified: Box::new(Certified {
+                public: vec![0x1d],
+                attest: vec![0xff],
+                signature: vec![0x18],
+            }),
+        },
+        FromTpm::Done(order),
+        FromTpm::Activated {
+            order,
+            proof: [0x9f; 32],
+        },
+        FromTpm::Quoted {
+            order,
+            quoted: Box::new(Quoted {
+                attest: vec![0xff],
+                signature: vec![0x18],
+                pcrs: vec![(7, [0x77; 32])],
+            }),
+        },
+        FromTpm::LogPart {
+            order,
+            bytes: vec![0x1e],
+            size: 4096,
         },
         FromTpm::NotPermitted(order),
         FromTpm::Failed { order, code: 0x101 },

@@ -126,6 +126,8 @@ impl Gateway {
             EngineToControl::LeaseRefused(reason) => {
                 return self.lease_judged(Err(refusal::lease(reason)));
             }
+            // No session can order the end of ownership yet.
+            EngineToControl::OrderAccepted | EngineToControl::OrderRefused(_) => {}
             EngineToControl::Tunnel(report) => {
                 self.tunnels.insert(report.reqid, *report);
             }

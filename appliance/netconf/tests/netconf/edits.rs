@@ -44,7 +44,8 @@ fn changes(bench: &mut Bench) -> Vec<String> {
             ControlToEngine::BeginEdit(_)
             | ControlToEngine::BeginRestore(_)
             | ControlToEngine::CommitEdit(_)
-            | ControlToEngine::Lease(_) => panic!("{change:?}"),
+            | ControlToEngine::Lease(_)
+            | ControlToEngine::Order(_) => panic!("{change:?}"),
         })
         .collect()
 }

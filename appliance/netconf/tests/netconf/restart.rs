@@ -35,7 +35,8 @@ fn a_restored_configuration_is_offered_to_the_engine_and_shown_as_it_was() {
             | ControlToEngine::BeginRestore(_)
             | ControlToEngine::Remove(_)
             | ControlToEngine::CommitEdit(_)
-            | ControlToEngine::Lease(_) => None,
+            | ControlToEngine::Lease(_)
+            | ControlToEngine::Order(_) => None,
         })
         .collect();
     assert_eq!(names, ["b", "out/10.1.0.0/in/10.2.0.0", "a"]);

@@ -380,7 +380,8 @@ impl Ends {
             | ControlToEngine::BeginRestore(_)
             | ControlToEngine::Remove(_)
             | ControlToEngine::CommitEdit(_)
-            | ControlToEngine::Lease(_) => None,
+            | ControlToEngine::Lease(_)
+            | ControlToEngine::Order(_) => None,
         })
         .collect()
     }

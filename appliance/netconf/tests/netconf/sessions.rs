@@ -51,7 +51,8 @@ impl Connection {
                     ControlToEngine::BeginEdit(_)
                     | ControlToEngine::BeginRestore(_)
                     | ControlToEngine::Put(_)
-                    | ControlToEngine::Remove(_) => continue,
+                    | ControlToEngine::Remove(_)
+                    | ControlToEngine::Order(_) => continue,
                 };
                 if let Some(verdict) = self.gateway.heard(word).verdict {
                     self.session.answer(verdict);

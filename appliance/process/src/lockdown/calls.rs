@@ -15,10 +15,14 @@ impl Who {
     pub(crate) const PEER: Self = Self(1 << 4);
     pub(crate) const QKD: Self = Self(1 << 5);
     pub(crate) const TPM: Self = Self(1 << 6);
+    pub(crate) const BOOTSTRAP: Self = Self(1 << 7);
 
     const EVERY: Self = Self(u8::MAX);
     /// The roles with a network.
-    const NET: Self = Self::CONTROL.and(Self::PEER).and(Self::QKD);
+    const NET: Self = Self::CONTROL
+        .and(Self::PEER)
+        .and(Self::QKD)
+        .and(Self::BOOTSTRAP);
     /// The roles with locked memory.
     pub(crate) const LOCKED: Self = Self::ENGINE.and(Self::XFRM).and(Self::QKD);
 

@@ -41,7 +41,7 @@ pub(super) fn deny(process: Who) -> Result<u8, LockdownError> {
 fn denied_ports(process: Who) -> BitFlags<AccessNet> {
     if process == Who::PEER {
         BitFlags::empty()
-    } else if process == Who::CONTROL || process == Who::QKD {
+    } else if process == Who::CONTROL || process == Who::QKD || process == Who::BOOTSTRAP {
         AccessNet::BindTcp.into()
     } else {
         AccessNet::from_all(NEWEST)

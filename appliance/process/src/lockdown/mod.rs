@@ -51,6 +51,7 @@ pub(crate) fn lock_down(role: Role) -> Result<Achieved, Fault> {
         Role::Peer => Who::PEER,
         Role::Qkd => Who::QKD,
         Role::Tpm => Who::TPM,
+        Role::Bootstrap => Who::BOOTSTRAP,
     };
     Ok(give_up(process)?)
 }

@@ -139,7 +139,10 @@ impl Tpm {
 pub(crate) fn signing(key: &KeyPair) -> Answer {
     let key =
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.serialized_der()).unwrap();
-    Box::new(move |ToTpm::Sign { order, digest }| {
+    Box::new(move |request| {
+        let ToTpm::Sign { order, digest, .. } = request else {
+            panic!("not a signature: {request:?}")
+        };
         // The digest is signed as it is: what the signer hashed is what the peer must check.
         let digest = Digest::import_less_safe(&digest, &SHA256).unwrap();
         let signature = key.sign_digest(&digest).unwrap().as_ref().to_vec();

@@ -65,7 +65,12 @@ async fn a_refused_signature_ends_the_connection_alone() {
         code: 0x0922,
     }];
     for refusal in refusals {
-        let answer: Answer = Box::new(move |ToTpm::Sign { order, .. }| Some(vec![refusal(order)]));
+        let answer: Answer = Box::new(move |request| {
+            let ToTpm::Sign { order, .. } = request else {
+                panic!("not a signature: {request:?}")
+            };
+            Some(vec![refusal(order)])
+        });
         assert!(matches!(
             accepted_with(answer).await,
             Err(TlsError::Handshake(_))
