@@ -1,10 +1,15 @@
-//! What the verifier says about a gateway, and how anybody checks that it said so.
+//! What a gateway's TPM says, what the verifier makes of it, and how anybody checks that it did.
 //!
-//! A [`lease`] is an EAT attestation result in a COSE envelope ([`cose`]) with two signatures, both
-//! required. Pure Rust without I/O or clock: the gateway, its peers and the controller use the same
-//! code.
+//! Upwards: [`structures`] of the TPM, the [`quote`] over PCRs, the logs that explain them, the
+//! reference values they must have, the [`verdict`]. Downwards: a [`lease`] is an EAT attestation
+//! result in a COSE envelope ([`cose`]) with two signatures, both required. Pure Rust without I/O or
+//! clock: the gateway, its peers and the controller use the same code.
 #![forbid(unsafe_code)]
 
+pub mod binding;
 mod cbor;
 pub mod cose;
 pub mod lease;
+pub mod quote;
+pub mod structures;
+pub mod verdict;
