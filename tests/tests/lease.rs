@@ -8,6 +8,7 @@ use std::{
 use bartizan_tests::{
     in_guest,
     testbed::{
+        appliance::SERVICES,
         boot::{Boot, Clock},
         capture::{Capture, assert_nothing_clear},
         fleet::{ControllerProcess, Fleet, KmeProcess, PATIENCE, uml},
@@ -18,7 +19,10 @@ use bartizan_tests::{
         topology::{Family, Side},
     },
 };
-use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
+use rustix::{
+    process::Signal,
+    time::{ClockId, Timespec, clock_gettime, clock_settime},
+};
 
 const PACE: Pace = Pace {
     per_second: 50,
@@ -134,10 +138,9 @@ fn assert_gone_by(fleet: &Fleet, end: Instant) {
 /// Starts the controller again and waits until a flow passes, with nobody's help.
 fn recover(fleet: &mut Fleet) {
     fleet.controller = ControllerProcess::start(&fleet.topology.controller, &fleet.site);
-    for side in Side::BOTH {
+    for (side, kme) in Side::BOTH.into_iter().zip(&mut fleet.kmes) {
         let namespace = &fleet.topology.side(side).kme;
-        let kme = KmeProcess::start(namespace, &fleet.site, side, &choices());
-        fleet.kmes[usize::from(side == Side::B)] = Some(kme);
+        kme.get_or_insert_with(|| KmeProcess::start(namespace, &fleet.site, side, &choices()));
     }
     fleet
         .controller
@@ -209,6 +212,31 @@ fn steps_of_the_clock_end_no_sa_early_and_keep_none() {
         let end = kill_controller(&mut fleet);
         step(HOUR);
         assert_gone_by(&fleet, end);
+        println!("{:?}", assert_nothing_clear(&capture.stop()));
+    });
+}
+
+#[test]
+fn whatever_is_stopped_or_killed_no_sa_outlives_the_lease() {
+    in_guest!(guest(), || {
+        let mut fleet = protected();
+        let topology = Arc::clone(&fleet.topology);
+        let capture = Capture::start(&topology, PEER_PORT);
+        let [_, engine, _, control, ..] = SERVICES;
+        for (port, deaths) in [
+            (5000, [(engine, Signal::STOP), (control, Signal::KILL)]),
+            (5001, [(control, Signal::STOP), (engine, Signal::KILL)]),
+        ] {
+            renew(&fleet, 1);
+            let unheard = flow(&fleet, port);
+            let end = kill_controller(&mut fleet);
+            for (side, (unit, signal)) in Side::BOTH.into_iter().zip(deaths) {
+                fleet.gateway(side).signal(unit, signal);
+            }
+            assert_gone_by(&fleet, end);
+            recover(&mut fleet);
+            drop(unheard);
+        }
         println!("{:?}", assert_nothing_clear(&capture.stop()));
     });
 }

@@ -160,8 +160,9 @@ impl Appliance {
         pid.unwrap_or_else(|| panic!("{unit} was not started"))
     }
 
-    /// Sends a signal to a unit's process.
-    pub fn signal(&self, unit: &str, signal: Signal) {
+    /// Sends a signal to a unit's present process.
+    pub fn signal(&mut self, unit: &str, signal: Signal) {
+        self.catch_up();
         let pidfd = pidfd_open(self.pid(unit), PidfdFlags::empty()).expect("a process to signal");
         pidfd_send_signal(pidfd, signal).expect("signal a service");
     }
@@ -176,11 +177,7 @@ impl Appliance {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
                 Ok(event) => {
-                    if let What::Started { pid } = event.what {
-                        let pid = Pid::from_raw(pid).expect("a process of a service");
-                        self.pids.insert(event.unit.clone(), pid);
-                    }
-                    self.past.push(event.clone());
+                    self.note(&event);
                     if is_it(&event) {
                         return event;
                     }
@@ -201,6 +198,7 @@ impl Appliance {
 
     /// Waits until each of `units` has said that it is ready, since the last time it was started.
     pub fn wait_ready(&mut self, units: &[&str], limit: Duration) {
+        self.catch_up();
         let mut missing: Vec<&str> = units
             .iter()
             .copied()
@@ -264,6 +262,21 @@ impl Appliance {
             "ended with {status}; journal:\n{}",
             self.journal()
         );
+    }
+
+    /// Takes in what has happened already.
+    fn catch_up(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.note(&event);
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        if let What::Started { pid } = event.what {
+            let pid = Pid::from_raw(pid).expect("a process of a service");
+            self.pids.insert(event.unit.clone(), pid);
+        }
+        self.past.push(event.clone());
     }
 
     fn is_ready(&self, unit: &str) -> bool {
