@@ -197,6 +197,7 @@ impl Controller {
             stream,
             node,
             ldevid,
+            ..
         } = established;
         let Some((number, desired)) = self.desk.connected(&node, address) else {
             self.desk.count("unknown-node");

@@ -10,7 +10,7 @@ use bartizan_netconf::UnixTime;
 use bartizan_netconf::server::{Ended, Gateway};
 use bartizan_process::journal::{Level, log};
 use bartizan_process::{Counters, Exit, Fault, Started, SupervisorChannel, Watchdog, boot_time};
-use bartizan_tls::{AsyncChannel, Signer, TlsError};
+use bartizan_tls::{AsyncChannel, Signer, TlsError, Tpm};
 use tokio::time::sleep;
 
 use crate::copy;
@@ -39,7 +39,7 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     }
     let mut ends = started.ends;
     let engine = ends.take(Edge::ControlEngine)?;
-    let signer = Signer::new(ends.take(Edge::ControlTpm)?);
+    let signer = Signer::ldevid(Tpm::new(ends.take(Edge::ControlTpm)?));
     // One thread more than the loop's own: for the one handshake there is at a time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

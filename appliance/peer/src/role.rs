@@ -13,7 +13,7 @@ use bartizan_model::message::{
 use bartizan_model::time::BootTime;
 use bartizan_process::journal::{Level, log};
 use bartizan_process::{Counters, Exit, Fault, Started, Watchdog, boot_time};
-use bartizan_tls::{AsyncChannel, Signer};
+use bartizan_tls::{AsyncChannel, Signer, Tpm};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -44,7 +44,7 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     };
     let mut ends = started.ends;
     let engine = ends.take(Edge::EnginePeer)?;
-    let tls = Tls::new(&config, Signer::new(ends.take(Edge::PeerTpm)?))?;
+    let tls = Tls::new(&config, Signer::ldevid(Tpm::new(ends.take(Edge::PeerTpm)?)))?;
     // Each handshake that runs has a thread, in which it waits for the TPM.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -10,7 +10,7 @@ use bartizan_model::report::QkdRefusal;
 use bartizan_process::journal::{Level, log};
 use bartizan_process::{Counters, Exit, Fault, Started, SupervisorChannel, Watchdog, boot_time};
 use bartizan_secret::Secret;
-use bartizan_tls::{Anchors, AsyncChannel, Signer, TlsError, kme_client, server_name};
+use bartizan_tls::{Anchors, AsyncChannel, Signer, TlsError, Tpm, kme_client, server_name};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -37,7 +37,7 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     };
     let mut ends = started.ends;
     let engine = ends.take(Edge::EngineQkd)?;
-    let signer = Signer::new(ends.take(Edge::QkdTpm)?);
+    let signer = Signer::ldevid(Tpm::new(ends.take(Edge::QkdTpm)?));
     let kme = config.kme.map(|kme| target(kme, signer)).transpose()?;
     // A handshake waits for the TPM on a thread; the TPM signs one after the other anyway.
     let runtime = tokio::runtime::Builder::new_current_thread()

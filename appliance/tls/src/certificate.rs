@@ -1,12 +1,14 @@
 //! Certificates: ours with its key, the anchors, and the name in one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bartizan_model::config::Der;
 use bartizan_model::ids::{NodeId, Thumbprint};
 use der::{Decode as _, Encode as _};
+use rustls::client::ResolvesClientCert;
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{Error, InconsistentKeys, RootCertStore};
+use rustls::{Error, InconsistentKeys, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, DnsName, ServerName};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -16,9 +18,12 @@ use crate::error::{NameError, TlsError};
 use crate::signer::sha256;
 
 /// Who we are: a chain of certificates, the leaf first, and the key of the leaf.
+///
+/// Clones, and the configurations made of them, are one identity: all show the chain of the last
+/// [`Identity::renew`].
 #[derive(Clone, Debug)]
 pub struct Identity {
-    pub(crate) certified: Arc<CertifiedKey>,
+    shown: Arc<Shown>,
     node: NodeId,
 }
 
@@ -32,12 +37,77 @@ impl Identity {
     pub fn new(chain: &[Der], key: Arc<dyn SigningKey>) -> Result<Self, TlsError> {
         let certified = certified(chain, key)?;
         let node = peer_node(&certified.cert)?;
-        Ok(Self { certified, node })
+        Ok(Self {
+            shown: Arc::new(Shown(Mutex::new(certified))),
+            node,
+        })
+    }
+
+    /// Takes a newer chain over the same key, for the handshakes that begin from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::NoCertificate`], [`TlsError::Name`], [`TlsError::OtherKey`] if the leaf is over
+    /// another key, [`TlsError::OtherNode`] if it names another node; nothing has changed then.
+    pub fn renew(&self, chain: &[Der]) -> Result<(), TlsError> {
+        let current = self.shown.current();
+        let renewed = certified(chain, Arc::clone(&current.key))?;
+        if peer_thumbprint(&renewed.cert)? != peer_thumbprint(&current.cert)? {
+            return Err(TlsError::OtherKey);
+        }
+        let node = peer_node(&renewed.cert)?;
+        if node != self.node {
+            return Err(TlsError::OtherNode {
+                expected: self.node.clone(),
+                presented: node,
+            });
+        }
+        *self.shown.lock() = renewed;
+        Ok(())
+    }
+
+    pub(crate) fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown)
     }
 
     /// The node that the leaf names.
     pub fn node(&self) -> &NodeId {
         &self.node
+    }
+}
+
+/// What is shown in handshakes.
+#[derive(Debug)]
+pub(crate) struct Shown(Mutex<Arc<CertifiedKey>>);
+
+impl Shown {
+    fn current(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<CertifiedKey>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        _sigschemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

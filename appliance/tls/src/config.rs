@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bartizan_model::config::{Der, Groups};
-use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::server::NoServerSessionStorage;
-use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::{SigningKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -33,7 +35,7 @@ static CLASSICAL: [&dyn SupportedKxGroup; 2] = [kx_group::X25519, kx_group::SECP
 pub fn client(identity: &Identity, anchors: &Anchors) -> Result<Arc<ClientConfig>, TlsError> {
     client_expecting(
         Expected::Asked,
-        &identity.certified,
+        identity.shown(),
         anchors,
         Groups::HybridOnly,
     )
@@ -53,7 +55,8 @@ pub fn kme_client(
     anchors: &Anchors,
     groups: Groups,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    client_expecting(Expected::Kme, &certified(chain, key)?, anchors, groups)
+    let resolver = SingleCertAndKey::from(certified(chain, key)?);
+    client_expecting(Expected::Kme, Arc::new(resolver), anchors, groups)
 }
 
 /// The client's side of call home (RFC 8071, 3.2): whichever node of the anchors answers.
@@ -69,7 +72,7 @@ pub fn call_home_client(
 ) -> Result<Arc<ClientConfig>, TlsError> {
     client_expecting(
         Expected::AnyOfTheAnchors,
-        &identity.certified,
+        identity.shown(),
         anchors,
         Groups::HybridOnly,
     )
@@ -83,38 +86,52 @@ pub fn call_home_client(
 pub fn server(identity: &Identity, anchors: &Anchors) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider(Groups::HybridOnly);
     let verifier = ClientVerifier::new(anchors, Arc::clone(&provider))?;
-    let mut config = ServerConfig::builder_with_details(provider, Arc::new(SystemClock))
-        .with_protocol_versions(&[&TLS13])
-        .map_err(TlsError::Config)?
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
-            &identity.certified,
-        ))));
-    // A resumed session would skip the proof of the key.
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Arc::new(config))
+    server_with(identity.shown(), Arc::new(verifier), provider).map(Arc::new)
 }
 
 fn client_expecting(
     expected: Expected,
-    certified: &Arc<CertifiedKey>,
+    resolver: Arc<dyn ResolvesClientCert>,
     anchors: &Anchors,
     groups: Groups,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider(groups);
     let verifier = ServerVerifier::new(expected, anchors, &provider);
+    client_with(resolver, Arc::new(verifier), provider).map(Arc::new)
+}
+
+pub(crate) fn server_with(
+    resolver: Arc<dyn ResolvesServerCert>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(SystemClock))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Config)?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(resolver);
+    // A resumed session would skip the proof of the key.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}
+
+pub(crate) fn client_with(
+    resolver: Arc<dyn ResolvesClientCert>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ClientConfig, TlsError> {
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(SystemClock))
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Config)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))));
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(resolver);
     config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
-fn provider(groups: Groups) -> Arc<CryptoProvider> {
+pub(crate) fn provider(groups: Groups) -> Arc<CryptoProvider> {
     let mut kx_groups = HYBRID.to_vec();
     match groups {
         Groups::HybridOnly => {}

@@ -42,6 +42,12 @@ pub enum TlsError {
     /// The edge to the TPM is broken: the process must end.
     #[error("the edge to the TPM is broken")]
     TpmEdge,
+    /// The other end does not speak what this link is for.
+    #[error("the other end speaks something else")]
+    OtherApplication,
+    /// The other end of the handshake gives no channel binding.
+    #[error("the connection has no channel binding")]
+    NoBinding(#[source] rustls::Error),
     /// The runtime ends.
     #[error("the handshake was given up")]
     GivenUp,
@@ -56,6 +62,9 @@ pub enum NameError {
     /// None or several `dNSName` entries.
     #[error("a certificate has {0} dNSName entries where one is asked for")]
     Count(usize),
+    /// Its key is on neither P-256 nor P-384.
+    #[error("the key of a certificate is on neither P-256 nor P-384")]
+    Curve,
     /// The entry is no node id.
     #[error("the dNSName of a certificate is no node id")]
     NodeId(#[source] IdError),

@@ -22,7 +22,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::certificate::{peer_node, peer_thumbprint, server_name};
 use crate::error::TlsError;
-use crate::signer::SignError;
+use crate::tpm::TpmError;
 
 /// A connection that stands, and with whom.
 #[derive(Debug)]
@@ -33,6 +33,9 @@ pub struct Established {
     pub node: NodeId,
     /// The thumbprint of that certificate's key.
     pub ldevid: Thumbprint,
+    /// The TLS exporter `EXPORTER-Channel-Binding` (RFC 9266): the same at both ends of this one
+    /// connection, so that what is bound to it cannot be relayed.
+    pub channel_binding: [u8; 32],
 }
 
 /// Opens TLS as a client of a known node.
@@ -117,14 +120,31 @@ fn established(stream: TlsStream<TcpStream>) -> Result<Established, TlsError> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let (node, ldevid) = (peer_node(chain)?, peer_thumbprint(chain)?);
     Ok(Established {
+        channel_binding: channel_binding(&stream)?,
         stream,
         node,
         ldevid,
     })
 }
 
+/// RFC 9266, 3: the label `EXPORTER-Channel-Binding`, a zero-length context, 32 bytes.
+pub(crate) fn channel_binding(stream: &TlsStream<TcpStream>) -> Result<[u8; 32], TlsError> {
+    const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+    let exported = match stream {
+        TlsStream::Client(stream) => {
+            let session = stream.get_ref().1;
+            session.export_keying_material([0; 32], LABEL, Some(&[]))
+        }
+        TlsStream::Server(stream) => {
+            let session = stream.get_ref().1;
+            session.export_keying_material([0; 32], LABEL, Some(&[]))
+        }
+    };
+    exported.map_err(TlsError::NoBinding)
+}
+
 /// Tells a broken tpm edge, which ends the process, from everything else, which ends a connection.
-fn ended(error: io::Error) -> TlsError {
+pub(crate) fn ended(error: io::Error) -> TlsError {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(inner) if is_tpm_edge(inner) => TlsError::TpmEdge,
         _ => TlsError::Handshake(error),
@@ -133,7 +153,10 @@ fn ended(error: io::Error) -> TlsError {
 
 fn is_tpm_edge(error: &rustls::Error) -> bool {
     if let rustls::Error::Other(OtherError(inner)) = error {
-        matches!(inner.downcast_ref(), Some(SignError::Edge(_)))
+        matches!(
+            inner.downcast_ref(),
+            Some(TpmError::Edge(_) | TpmError::OtherAnswer)
+        )
     } else {
         false
     }

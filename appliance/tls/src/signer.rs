@@ -1,86 +1,123 @@
-//! The LDevID key: in the TPM, asked through the tpm edge.
+//! A key in the TPM that signs, asked through the tpm edge.
 
-use core::fmt;
 use core::time::Duration;
-use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, SHA384, digest};
 use bartizan_model::identity::KeyName;
-use bartizan_model::ids::OrderId;
 use bartizan_model::message::{FromTpm, ToTpm};
-use bartizan_process::{Channel, ChannelError, boot_time};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use der::oid::ObjectIdentifier;
+use der::{Decode as _, Encode as _};
 use rustls::sign::SigningKey;
 use rustls::{Error, OtherError, SignatureAlgorithm, SignatureScheme};
+use x509_cert::Certificate;
+
+use crate::error::NameError;
+use crate::tpm::{Tpm, TpmError};
 
 /// How long one signature may take; a discrete TPM needs 30 to 120 ms, and two neighbours may be
 /// ahead of us.
 const SIGNATURE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Signs in the TPM: ECDSA over P-256 with SHA-256.
+/// Which of the two curves a key of the TPM is of; the hash goes with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Curve {
+    /// P-256, with SHA-256.
+    P256,
+    /// P-384, with SHA-384.
+    P384,
+}
+
+/// Signs in the TPM: ECDSA with one of its keys.
 ///
 /// A signature blocks its thread until the TPM has answered, so it belongs on a thread that may
 /// wait: [`connect`](crate::connect) and [`accept`](crate::accept) see to it, and whoever drives
-/// rustls by hand must. Clones share the one edge and take turns.
-#[derive(Clone)]
-pub struct Signer(Arc<Mutex<TpmEdge>>);
-
-/// Why there is no signature.
-#[derive(Debug, thiserror::Error)]
-pub enum SignError {
-    /// The tpm role broke the rules of the edge or is gone: this process must end.
-    #[error("the edge to the TPM is broken")]
-    Edge(#[source] ChannelError),
-    /// The tpm role does not sign for us in this state.
-    #[error("a signature is not permitted")]
-    NotPermitted,
-    /// The TPM refused.
-    #[error("the TPM did not sign: response code {code:#010x}")]
-    Tpm {
-        /// The TPM's response code.
-        code: u32,
-    },
-    /// The TPM did not answer in time.
-    #[error("the TPM did not answer in time")]
-    TimedOut,
-    /// The kernel refused to wait.
-    #[error("cannot wait for the TPM")]
-    Wait(#[source] Errno),
+/// rustls by hand must.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    tpm: Tpm,
+    key: KeyName,
+    curve: Curve,
 }
 
-impl Signer {
-    /// Takes the role's end of the tpm edge.
-    pub fn new(edge: Channel<FromTpm, ToTpm>) -> Self {
-        Self(Arc::new(Mutex::new(TpmEdge {
-            channel: edge,
-            last: OrderId(0),
-        })))
-    }
-
-    /// Signs a message; blocks.
+impl Curve {
+    /// The curve of a certificate's key.
     ///
     /// # Errors
     ///
-    /// [`SignError`].
-    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        // A signer that panicked ends the process, so there is no poison to respect.
-        let mut edge = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        edge.sign(message)
+    /// [`NameError::Malformed`] if it is no certificate, [`NameError::Curve`] if its key is of
+    /// another kind.
+    pub fn of_certificate(certificate: &[u8]) -> Result<Self, NameError> {
+        let certificate = Certificate::from_der(certificate).map_err(NameError::Malformed)?;
+        let key = certificate.tbs_certificate().subject_public_key_info();
+        let parameters = key.algorithm.parameters.as_ref();
+        let parameters = parameters.and_then(|parameters| parameters.to_der().ok());
+        let curve = parameters.and_then(|der| ObjectIdentifier::from_der(&der).ok());
+        match curve {
+            Some(SECP256R1) => Ok(Self::P256),
+            Some(SECP384R1) => Ok(Self::P384),
+            _ => Err(NameError::Curve),
+        }
+    }
+
+    /// The digest that a key of this curve signs.
+    pub fn digest(self, message: &[u8]) -> Vec<u8> {
+        let hash = match self {
+            Self::P256 => &SHA256,
+            Self::P384 => &SHA384,
+        };
+        digest(hash, message).as_ref().to_vec()
+    }
+
+    fn scheme(self) -> SignatureScheme {
+        match self {
+            Self::P256 => SignatureScheme::ECDSA_NISTP256_SHA256,
+            Self::P384 => SignatureScheme::ECDSA_NISTP384_SHA384,
+        }
     }
 }
 
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Signer")
+impl Signer {
+    /// The owner's identity: always P-256.
+    pub fn ldevid(tpm: Tpm) -> Self {
+        Self {
+            tpm,
+            key: KeyName::Ldevid,
+            curve: Curve::P256,
+        }
+    }
+
+    /// The maker's identity, of the curve that its certificate or public area tells.
+    pub fn idevid(tpm: Tpm, curve: Curve) -> Self {
+        Self {
+            tpm,
+            key: KeyName::Idevid,
+            curve,
+        }
+    }
+
+    /// Signs a message: DER `Ecdsa-Sig-Value`; blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`].
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TpmError> {
+        let (key, digest) = (self.key, self.curve.digest(message));
+        let answer = self
+            .tpm
+            .ask(SIGNATURE_LIMIT, |order| ToTpm::Sign { order, key, digest })?;
+        if let FromTpm::Signature { signature, .. } = answer {
+            Ok(signature)
+        } else {
+            Err(TpmError::OtherAnswer)
+        }
     }
 }
 
 impl SigningKey for Signer {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn rustls::sign::Signer>> {
         offered
-            .contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
+            .contains(&self.curve.scheme())
             .then(|| -> Box<dyn rustls::sign::Signer> { Box::new(self.clone()) })
     }
 
@@ -95,76 +132,7 @@ impl rustls::sign::Signer for Signer {
     }
 
     fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::ECDSA_NISTP256_SHA256
-    }
-}
-
-struct TpmEdge {
-    channel: Channel<FromTpm, ToTpm>,
-    last: OrderId,
-}
-
-impl TpmEdge {
-    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let order = OrderId(self.last.0.wrapping_add(1));
-        self.last = order;
-        let request = ToTpm::Sign {
-            order,
-            key: KeyName::Ldevid,
-            digest: sha256(message).to_vec(),
-        };
-        self.channel.send(&request).map_err(SignError::Edge)?;
-
-        let end = boot_time().after(SIGNATURE_LIMIT);
-        loop {
-            self.channel.flush().map_err(SignError::Edge)?;
-            while let Some(received) = self.channel.recv().map_err(SignError::Edge)? {
-                match received.message {
-                    FromTpm::Signature {
-                        order: answered,
-                        signature,
-                    } if answered == order => return Ok(signature),
-                    FromTpm::NotPermitted(answered) if answered == order => {
-                        return Err(SignError::NotPermitted);
-                    }
-                    FromTpm::Failed {
-                        order: answered,
-                        code,
-                    } if answered == order => return Err(SignError::Tpm { code }),
-                    // The answer to a request that was given up.
-                    FromTpm::Signature { .. }
-                    | FromTpm::NotPermitted(_)
-                    | FromTpm::Failed { .. }
-                    | FromTpm::Identity { .. }
-                    | FromTpm::Ldevid { .. }
-                    | FromTpm::Done(_)
-                    | FromTpm::Activated { .. }
-                    | FromTpm::Quoted { .. }
-                    | FromTpm::LogPart { .. } => {}
-                }
-            }
-            let left = end.since(boot_time());
-            if left.is_zero() {
-                return Err(SignError::TimedOut);
-            }
-            self.wait(left)?;
-        }
-    }
-
-    fn wait(&self, limit: Duration) -> Result<(), SignError> {
-        let events = if self.channel.wants_write() {
-            PollFlags::IN | PollFlags::OUT
-        } else {
-            PollFlags::IN
-        };
-        let limit = Timespec::try_from(limit).map_err(|_| SignError::Wait(Errno::INVAL))?;
-        match poll(
-            &mut [PollFd::from_borrowed_fd(self.channel.as_fd(), events)],
-            Some(&limit),
-        ) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(SignError::Wait(errno)),
-        }
+        self.curve.scheme()
     }
 }
 
@@ -173,3 +141,6 @@ pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
     sha256.copy_from_slice(digest(&SHA256, message).as_ref());
     sha256
 }
+
+const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");

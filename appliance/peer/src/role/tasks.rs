@@ -158,6 +158,7 @@ impl Peer {
             stream,
             node,
             ldevid,
+            ..
         } = established;
         let (outbox, outgoing) = outbox(&self.total);
         if let Some(first) = first

@@ -38,6 +38,7 @@ async fn both_ends_know_whom_they_speak_with() {
             Some(rustls::ProtocolVersion::TLSv1_3)
         );
     }
+    assert_eq!(near.channel_binding, far.channel_binding);
     near.stream.write_all(b"to b").await.unwrap();
     near.stream.flush().await.unwrap();
     let mut heard = [0; 4];

@@ -5,4 +5,8 @@ mod handshake;
 #[cfg(test)]
 mod parties;
 #[cfg(test)]
+mod registrar;
+#[cfg(test)]
+mod renewal;
+#[cfg(test)]
 mod signer;

@@ -7,12 +7,15 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use aws_lc_rs::digest::{Digest, SHA256};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::digest::{Digest, SHA256, SHA384};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
+};
 use bartizan_model::config::Der;
+use bartizan_model::identity::KeyName;
 use bartizan_model::message::{FromTpm, ToTpm};
 use bartizan_process::Channel;
-use bartizan_tls::{Anchors, Identity, Signer};
+use bartizan_tls::{Anchors, Curve, Identity, Signer, Tpm as Edge};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustls::pki_types::CertificateDer;
@@ -72,6 +75,13 @@ impl Ca {
             key,
         }
     }
+
+    /// A later certificate over a key that has one.
+    pub(crate) fn renew(&self, names: &[&str], key: &KeyPair) -> Vec<Der> {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let params = CertificateParams::new(names).unwrap();
+        vec![Der(params.signed_by(key, &self.0).unwrap().der().to_vec())]
+    }
 }
 
 impl Certified {
@@ -93,10 +103,10 @@ pub(crate) type Answer = Box<dyn FnMut(ToTpm) -> Option<Vec<FromTpm>> + Send>;
 
 impl Tpm {
     pub(crate) fn with(key: &KeyPair) -> (Signer, Self) {
-        Self::answering(signing(key))
+        Self::ldevid(signing(key))
     }
 
-    pub(crate) fn answering(mut answer: Answer) -> (Signer, Self) {
+    pub(crate) fn answering(mut answer: Answer) -> (Self, Edge) {
         let (near, mut far) = Channel::<FromTpm, ToTpm>::pair().unwrap();
         let signatures = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&signatures);
@@ -121,7 +131,20 @@ impl Tpm {
                 }
             }
         });
-        (Signer::new(near), Self { signatures, asked })
+        let edge = Edge::new(near);
+        (Self { signatures, asked }, edge)
+    }
+
+    /// The owner's key.
+    pub(crate) fn ldevid(answer: Answer) -> (Signer, Self) {
+        let (tpm, edge) = Self::answering(answer);
+        (Signer::ldevid(edge), tpm)
+    }
+
+    /// The maker's key, of this curve.
+    pub(crate) fn idevid(key: &KeyPair, curve: Curve) -> (Signer, Self) {
+        let (tpm, edge) = Self::answering(signing_as(KeyName::Idevid, key, curve));
+        (Signer::idevid(edge, curve), tpm)
     }
 
     /// How many signatures it gave.
@@ -135,17 +158,25 @@ impl Tpm {
     }
 }
 
-/// Signs with a key in software.
+/// Signs with the owner's key in software.
 pub(crate) fn signing(key: &KeyPair) -> Answer {
-    let key =
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.serialized_der()).unwrap();
+    signing_as(KeyName::Ldevid, key, Curve::P256)
+}
+
+fn signing_as(name: KeyName, key: &KeyPair, curve: Curve) -> Answer {
+    let (algorithm, hash) = match curve {
+        Curve::P256 => (&ECDSA_P256_SHA256_ASN1_SIGNING, &SHA256),
+        Curve::P384 => (&ECDSA_P384_SHA384_ASN1_SIGNING, &SHA384),
+    };
+    let pair = EcdsaKeyPair::from_pkcs8(algorithm, key.serialized_der()).unwrap();
     Box::new(move |request| {
-        let ToTpm::Sign { order, digest, .. } = request else {
+        let ToTpm::Sign { order, key, digest } = request else {
             panic!("not a signature: {request:?}")
         };
+        assert_eq!(key, name);
         // The digest is signed as it is: what the signer hashed is what the peer must check.
-        let digest = Digest::import_less_safe(&digest, &SHA256).unwrap();
-        let signature = key.sign_digest(&digest).unwrap().as_ref().to_vec();
+        let digest = Digest::import_less_safe(&digest, hash).unwrap();
+        let signature = pair.sign_digest(&digest).unwrap().as_ref().to_vec();
         Some(vec![FromTpm::Signature { order, signature }])
     })
 }

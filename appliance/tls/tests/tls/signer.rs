@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use crate::parties::{Answer, Ca, LIMIT, Tpm, signing, tcp};
+use bartizan_model::identity::{Log, PcrSelection};
 use bartizan_model::ids::{NodeId, OrderId};
 use bartizan_model::message::{FromTpm, ToTpm};
-use bartizan_tls::{Established, Identity, SignError, TlsError, accept, client, connect, server};
+use bartizan_tls::{Established, Identity, TlsError, TpmError, accept, client, connect, server};
 
 /// The loop runs while the TPM thinks: the TPM answers only once the loop has said so.
 #[tokio::test]
@@ -17,7 +18,7 @@ async fn a_slow_tpm_does_not_stop_the_loop() {
     let slow = ca.issue(&["gw-b"]);
     let (release, held) = channel::<()>();
     let mut sign = signing(&slow.key);
-    let (signer, far_tpm) = Tpm::answering(Box::new(move |request| {
+    let (signer, far_tpm) = Tpm::ldevid(Box::new(move |request| {
         held.recv_timeout(LIMIT).unwrap();
         sign(request)
     }));
@@ -92,7 +93,7 @@ fn an_answer_to_an_older_request_is_passed_over() {
     let ca = Ca::new();
     let certified = ca.issue(&["gw-a"]);
     let mut sign = signing(&certified.key);
-    let (signer, _tpm) = Tpm::answering(Box::new(move |request| {
+    let (signer, _tpm) = Tpm::ldevid(Box::new(move |request| {
         let stale = FromTpm::Signature {
             order: OrderId(0),
             signature: b"stale".to_vec(),
@@ -107,16 +108,90 @@ fn an_answer_to_an_older_request_is_passed_over() {
 
 #[test]
 fn a_signer_whose_tpm_is_gone_says_so() {
-    let (signer, _tpm) = Tpm::answering(Box::new(|_dies| None));
-    assert!(matches!(signer.sign(b"first"), Err(SignError::Edge(_))));
-    assert!(matches!(signer.sign(b"second"), Err(SignError::Edge(_))));
+    let (signer, _tpm) = Tpm::ldevid(Box::new(|_dies| None));
+    assert!(matches!(signer.sign(b"first"), Err(TpmError::Edge(_))));
+    assert!(matches!(signer.sign(b"second"), Err(TpmError::Edge(_))));
+}
+
+#[test]
+fn an_answer_to_another_question_is_no_answer() {
+    let (signer, _tpm) = Tpm::ldevid(Box::new(|request| {
+        let ToTpm::Sign { order, .. } = request else {
+            panic!("not a signature: {request:?}")
+        };
+        Some(vec![FromTpm::Done(order)])
+    }));
+    assert!(matches!(
+        signer.sign(b"message"),
+        Err(TpmError::OtherAnswer)
+    ));
+}
+
+/// Signatures and questions share the edge; each gets its own answer, a refusal too.
+#[test]
+fn whoever_asks_the_tpm_gets_the_answer_to_its_question() {
+    let (_tpm, edge) = Tpm::answering(Box::new(|request| {
+        if let ToTpm::ReadLog { order, offset, .. } = request {
+            return Some(vec![FromTpm::LogPart {
+                order,
+                bytes: offset.to_be_bytes().to_vec(),
+                size: 9,
+            }]);
+        }
+        if let ToTpm::Identity(order) = request {
+            return Some(vec![FromTpm::Failed { order, code: 0x101 }]);
+        }
+        let ToTpm::Quote { order, .. } = request else {
+            panic!("not asked: {request:?}")
+        };
+        Some(vec![FromTpm::NotPermitted(order)])
+    }));
+    let threads: Vec<_> = (0..8_u32)
+        .map(|thread| {
+            let edge = edge.clone();
+            std::thread::spawn(move || {
+                for round in 0..50 {
+                    let asked = thread * 1000 + round;
+                    let answer = edge.ask(LIMIT, |order| ToTpm::ReadLog {
+                        order,
+                        log: Log::Firmware,
+                        offset: asked,
+                    });
+                    let FromTpm::LogPart { bytes, .. } = answer.unwrap() else {
+                        panic!("another answer")
+                    };
+                    assert_eq!(bytes, asked.to_be_bytes());
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let quote = edge.ask(LIMIT, |order| ToTpm::Quote {
+        order,
+        qualifying: vec![7; 32],
+        pcrs: PcrSelection(1),
+    });
+    assert!(matches!(quote, Err(TpmError::NotPermitted)));
+    assert!(matches!(
+        edge.ask(LIMIT, ToTpm::Identity),
+        Err(TpmError::Refused { code: 0x101 })
+    ));
+}
+
+#[test]
+fn a_tpm_that_is_silent_is_given_up() {
+    let (_tpm, edge) = Tpm::answering(Box::new(|_silent| Some(Vec::new())));
+    let answer = edge.ask(Duration::from_millis(20), ToTpm::Identity);
+    assert!(matches!(answer, Err(TpmError::TimedOut)));
 }
 
 /// What a server makes of a client while its TPM answers so.
 async fn accepted_with(answer: Answer) -> Result<Established, TlsError> {
     let ca = Ca::new();
     let (near_id, _tpm) = ca.issue(&["gw-a"]).identity();
-    let (signer, _tpm) = Tpm::answering(answer);
+    let (signer, _tpm) = Tpm::ldevid(answer);
     let far_id = Identity::new(&ca.issue(&["gw-b"]).chain, Arc::new(signer)).unwrap();
     let near_config = client(&near_id, &ca.anchors()).unwrap();
     let far_config = server(&far_id, &ca.anchors()).unwrap();
