@@ -1,27 +1,31 @@
-//! The few CBOR items that leases are made of, in the one deterministic form (RFC 8949, 4.2.1).
+//! The few CBOR items that our messages are made of, in the one deterministic form (RFC 8949,
+//! 4.2.1).
 //!
 //! Writing cannot fail. Reading is done by another implementation, and what was read is written
 //! again and compared, so the two keep each other honest.
 
 /// A growing CBOR item sequence.
-#[derive(Default)]
-pub(crate) struct Writer(Vec<u8>);
+#[derive(Debug, Default)]
+pub struct Writer(Vec<u8>);
 
 impl Writer {
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// The bytes written so far.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
-    pub(crate) fn unsigned(&mut self, value: u64) -> &mut Self {
+    /// A number that is not negative.
+    pub fn unsigned(&mut self, value: u64) -> &mut Self {
         self.head(0, value)
     }
 
     /// The value -1 - `below`.
-    pub(crate) fn negative(&mut self, below: u64) -> &mut Self {
+    pub fn negative(&mut self, below: u64) -> &mut Self {
         self.head(1, below)
     }
 
-    pub(crate) fn int(&mut self, value: i64) -> &mut Self {
+    /// A number.
+    pub fn int(&mut self, value: i64) -> &mut Self {
         match u64::try_from(value) {
             Ok(value) => self.unsigned(value),
             // !x is -1 - x, so it is never negative here.
@@ -29,28 +33,33 @@ impl Writer {
         }
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    /// A byte string.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.head(2, length(bytes)).raw(bytes)
     }
 
-    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
+    /// A text string.
+    pub fn text(&mut self, text: &str) -> &mut Self {
         self.head(3, length(text.as_bytes())).raw(text.as_bytes())
     }
 
-    pub(crate) fn array(&mut self, items: u64) -> &mut Self {
+    /// The head of an array; its items follow.
+    pub fn array(&mut self, items: u64) -> &mut Self {
         self.head(4, items)
     }
 
-    pub(crate) fn map(&mut self, pairs: u64) -> &mut Self {
+    /// The head of a map; its pairs follow.
+    pub fn map(&mut self, pairs: u64) -> &mut Self {
         self.head(5, pairs)
     }
 
-    pub(crate) fn tag(&mut self, tag: u64) -> &mut Self {
+    /// The head of a tag; what it is on follows.
+    pub fn tag(&mut self, tag: u64) -> &mut Self {
         self.head(6, tag)
     }
 
     /// `true`, the only simple value in use.
-    pub(crate) fn yes(&mut self) -> &mut Self {
+    pub fn yes(&mut self) -> &mut Self {
         self.raw(&[0xf5])
     }
 

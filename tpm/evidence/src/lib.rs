@@ -7,9 +7,10 @@
 #![forbid(unsafe_code)]
 
 pub mod binding;
-mod cbor;
+pub mod cbor;
 pub mod cose;
 pub mod lease;
+pub mod pcr_key;
 pub mod quote;
 pub mod structures;
 pub mod verdict;
