@@ -10,6 +10,7 @@ pub mod binding;
 pub mod cbor;
 pub mod cose;
 pub mod lease;
+pub mod order;
 pub mod pcr_key;
 pub mod quote;
 pub mod structures;

@@ -14,6 +14,7 @@ pub use attest::{Attest, Body, CertifyInfo, ClockInfo, QuoteInfo, Selection};
 pub(crate) use attest::{KIND, MAGIC};
 pub use parameters::{Curve, EccScheme, RsaScheme, Symmetric};
 pub use public::{Attributes, Key, Public};
+pub(crate) use public::{RSA_ENCRYPTION, RsaPublicKey, SubjectPublicKeyInfo};
 pub use reader::StructureError;
 pub use signature::EcdsaSignature;
 pub use template::{EndorsementTemplate, endorsement_template};
