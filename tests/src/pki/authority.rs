@@ -6,15 +6,16 @@ use std::path::Path;
 use bartizan_model::config::Der;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
-    date_time_ymd,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+    PublicKeyData, SignatureAlgorithm, date_time_ymd,
 };
 use x509_cert::der::Decode as _;
+use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::write;
 
-/// A root of trust, P-256.
+/// A root of trust, P-384.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -45,10 +46,14 @@ impl Authority {
     pub fn new(name: &str) -> Self {
         let mut params = params(&[], Valid::Always);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        // Also of what is no certificate: a voucher, conveyed information.
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         params.extended_key_usages = Vec::new();
         params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().expect("a key");
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate of a CA");
         Self { issuer }
     }
@@ -86,15 +91,26 @@ impl Authority {
         }
     }
 
-    /// Certifies a P-256 key that sits elsewhere: a DER `SubjectPublicKeyInfo`. Returns PEM.
+    /// Certifies a key that sits elsewhere: a DER `SubjectPublicKeyInfo`. Returns PEM.
     ///
     /// # Panics
     /// If it is no such thing, or a name is none.
     pub fn certify(&self, names: &[&str], valid: Valid, public_key: &[u8]) -> String {
-        let public_key = SubjectPublicKeyInfoRef::from_der(public_key).expect("a public key");
-        let key = KeyElsewhere(public_key.subject_public_key.raw_bytes().to_vec());
+        let key = KeyElsewhere::new(public_key);
         let certificate = params(names, valid).signed_by(&key, &self.issuer);
         certificate.expect("a certificate").pem()
+    }
+
+    /// Certifies a key that sits elsewhere, with everything else as given.
+    pub(super) fn certify_as(&self, params: &CertificateParams, public_key: &[u8]) -> Der {
+        let key = KeyElsewhere::new(public_key);
+        let certificate = params.signed_by(&key, &self.issuer);
+        Der(certificate.expect("a certificate").der().to_vec())
+    }
+
+    /// Its private key, PKCS #8 PEM.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 }
 
@@ -131,16 +147,46 @@ impl fmt::Debug for Certified {
     }
 }
 
-/// A point on P-256 whose private half is not here.
-struct KeyElsewhere(Vec<u8>);
+/// A key whose private half is not here.
+struct KeyElsewhere {
+    bits: Vec<u8>,
+    algorithm: &'static SignatureAlgorithm,
+}
+
+impl KeyElsewhere {
+    fn new(public_key: &[u8]) -> Self {
+        const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+        const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+        const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+        let public_key = SubjectPublicKeyInfoRef::from_der(public_key).expect("a public key");
+        let curve = || {
+            public_key
+                .algorithm
+                .parameters_oid()
+                .expect("a named curve")
+        };
+        let algorithm = if public_key.algorithm.oid == RSA {
+            &PKCS_RSA_SHA256
+        } else if curve() == P256 {
+            &PKCS_ECDSA_P256_SHA256
+        } else {
+            assert_eq!(curve(), P384, "a key that is certified");
+            &PKCS_ECDSA_P384_SHA384
+        };
+        Self {
+            bits: public_key.subject_public_key.raw_bytes().to_vec(),
+            algorithm,
+        }
+    }
+}
 
 impl PublicKeyData for KeyElsewhere {
     fn der_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bits
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &PKCS_ECDSA_P256_SHA256
+        self.algorithm
     }
 }
 

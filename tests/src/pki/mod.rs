@@ -13,6 +13,7 @@
 //! ```
 
 mod authority;
+mod maker;
 mod swtpm;
 
 use std::fs;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use bartizan_tpm::{Ldevid, Tpm};
 
 pub use authority::{Authority, Certified, Valid};
+pub use maker::Maker;
 pub use swtpm::LoopbackTpm;
 
 /// Two authorities and the directory that their work goes to.

@@ -9,6 +9,7 @@ pub mod flow;
 pub mod frame;
 pub mod guest;
 pub mod kernel;
+pub mod measured;
 pub mod memory;
 pub mod netns;
 pub mod plan;
