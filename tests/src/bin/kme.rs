@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
-use bartizan_tests::kme::{Groups, Kme, Options, Pace};
+use bartizan_tests::kme::{Door, Form, Groups, Kme, Options, Outages, Pace};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const USAGE: &str = "usage: kme --listen ADDRESS --name NAME --cert FILE --key FILE \
 --client-ca FILE --seed NUMBER [--target NAME] [--rate KEYS-A-SECOND] [--capacity KEYS] \
-[--groups hybrid|classical] [--control PATH]";
+[--groups hybrid|classical] [--control PATH] [--binary ADDRESS] [--json ADDRESS] \
+[--plain-binary ADDRESS] [--plain-json ADDRESS] [--rendezvous FOLDER] [--hops NUMBER] \
+[--outage-every SECONDS --outage-lasting SECONDS]";
 
 fn main() -> ExitCode {
     let kme = match options(std::env::args().skip(1))
@@ -25,6 +28,9 @@ fn main() -> ExitCode {
     };
     // Whoever asked for port 0 reads the port here; nobody else must.
     println!("listening {}", kme.address());
+    for door in kme.doors() {
+        println!("listening {door}");
+    }
     kme.wait();
     ExitCode::SUCCESS
 }
@@ -42,6 +48,31 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
     let number =
         |flag: &str, value: String| value.parse().map_err(|_| format!("{flag} takes a number"));
     let name = need("--name", take("--name"))?;
+    let mut doors = Vec::new();
+    for (flag, form, tls) in [
+        ("--binary", Form::Binary, true),
+        ("--json", Form::Json, true),
+        ("--plain-binary", Form::Binary, false),
+        ("--plain-json", Form::Json, false),
+    ] {
+        if let Some(address) = take(flag) {
+            let listen = address
+                .parse()
+                .map_err(|_| format!("{flag} takes ADDRESS:PORT"))?;
+            doors.push(Door { listen, form, tls });
+        }
+    }
+    let outages = match (take("--outage-every"), take("--outage-lasting")) {
+        (None, None) => None,
+        (Some(every), Some(lasting)) => Some(Outages {
+            every: Duration::from_secs(number("--outage-every", every)?),
+            lasting: Duration::from_secs(number("--outage-lasting", lasting)?),
+            start: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default(),
+        }),
+        _ => return Err("--outage-every and --outage-lasting go together".to_owned()),
+    };
     let options = Options {
         listen: need("--listen", take("--listen"))?
             .parse()
@@ -59,7 +90,15 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
                 "--capacity",
                 take("--capacity").unwrap_or_else(|| "10000".to_owned()),
             )?,
+            outages,
         },
+        doors,
+        rendezvous: take("--rendezvous").map(Into::into),
+        hops: u32::try_from(number(
+            "--hops",
+            take("--hops").unwrap_or_else(|| "0".to_owned()),
+        )?)
+        .map_err(|_| "--hops takes a small number")?,
         groups: match take("--groups").as_deref() {
             None | Some("hybrid") => Groups::Hybrid,
             Some("classical") => Groups::Classical,

@@ -10,6 +10,7 @@ use super::fault::{Behaviour, Instead, KeyFault, Plan, Request};
 use super::http::HttpRequest;
 use super::reply::Reply;
 use super::store::{Redeem, Store};
+use super::stream::{Answer, Call, Streams};
 
 /// The length of a key where the request names none, in bits.
 const KEY_SIZE: u64 = 256;
@@ -27,6 +28,7 @@ pub(super) struct State {
     pub(super) capacity: u64,
     pub(super) store: Store,
     pub(super) plan: Plan,
+    pub(super) streams: Streams,
     /// The key that was served before.
     last: Option<(String, Vec<u8>)>,
 }
@@ -71,13 +73,20 @@ pub(super) fn route(request: &HttpRequest) -> Option<(Request, &str)> {
 }
 
 impl State {
-    pub(super) fn new(name: String, target: String, capacity: u64, store: Store) -> Self {
+    pub(super) fn new(
+        name: String,
+        target: String,
+        capacity: u64,
+        store: Store,
+        streams: Streams,
+    ) -> Self {
         Self {
             name,
             target,
             capacity,
             store,
             plan: Plan::default(),
+            streams,
             last: None,
         }
     }
@@ -94,7 +103,7 @@ impl State {
         for behaviour in behaviours {
             if let Behaviour::Instead(instead) = behaviour {
                 return match instead {
-                    Instead::Refuse => Reply::error(503, "no key is available"),
+                    Instead::Refuse | Instead::Code(_) => Reply::error(503, "no key is available"),
                     Instead::BadRequest => Reply::error(400, "the request is not understood"),
                     Instead::Unauthorized => Reply::error(401, "the SAE is not known"),
                     Instead::Garbage => Reply::text(200, "}{ this is no document"),
@@ -105,11 +114,31 @@ impl State {
             Request::Status => Ok(self.status(caller, other, now)),
             Request::EncKeys => self.enc_keys(caller, other, request, behaviours, now),
             Request::DecKeys => self.dec_keys(other, caller, request, behaviours),
+            Request::Open | Request::Get | Request::Close => {
+                Err(Reply::error(404, "no such resource"))
+            }
         };
         if answer.is_ok() && call != Request::Status {
             self.plan.count("answered");
         }
         answer.unwrap_or_else(|reply| reply)
+    }
+
+    /// The answer to a call of 004, `now` after the start.
+    pub(super) fn stream(
+        &mut self,
+        caller: Option<&str>,
+        call: &Call,
+        behaviours: &[Behaviour],
+        now: Duration,
+    ) -> Answer {
+        let answer = self
+            .streams
+            .answer(caller, call, &mut self.store, behaviours, now);
+        if matches!(answer, Answer::Chunk { .. }) {
+            self.plan.count("answered");
+        }
+        answer
     }
 
     fn status(&mut self, master: &str, slave: &str, now: Duration) -> Reply {
@@ -307,12 +336,14 @@ mod tests {
         let pace = Pace {
             rate: 0,
             capacity: 3,
+            outages: None,
         };
         State::new(
             "kme-a".into(),
             "kme-b".into(),
             3,
             Store::new(Link::new(1), pace, 1),
+            Streams::new("kme-a".into(), 1, None, 0),
         )
     }
 

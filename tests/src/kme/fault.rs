@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// The three requests of ETSI GS QKD 014.
+/// The requests of ETSI GS QKD 014 and 004.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Request {
     /// `GET .../status`
@@ -13,15 +13,34 @@ pub enum Request {
     EncKeys,
     /// `GET` or `POST .../dec_keys`
     DecKeys,
+    /// 004: `OPEN_CONNECT`
+    Open,
+    /// 004: `GET_KEY`
+    Get,
+    /// 004: `CLOSE`
+    Close,
 }
 
 impl Request {
-    /// As in the URL.
+    /// Every request.
+    const ALL: [Self; 6] = [
+        Self::Status,
+        Self::EncKeys,
+        Self::DecKeys,
+        Self::Open,
+        Self::Get,
+        Self::Close,
+    ];
+
+    /// As in the URL, or in 004's text.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::EncKeys => "enc_keys",
             Self::DecKeys => "dec_keys",
+            Self::Open => "open_connect",
+            Self::Get => "get_key",
+            Self::Close => "close",
         }
     }
 }
@@ -46,8 +65,10 @@ pub enum Instead {
     BadRequest,
     /// 401.
     Unauthorized,
-    /// 200, and no document.
+    /// 200, and no document; 004: bytes of no meaning.
     Garbage,
+    /// 004: this status; 014: 503.
+    Code(u32),
 }
 
 /// What is wrong with the keys.
@@ -126,7 +147,7 @@ pub enum OrderError {
     /// The first word.
     #[error("unknown order")]
     Unknown,
-    /// `delay` and `drip` take a number of milliseconds, the others nothing.
+    /// `delay` and `drip` take a number of milliseconds, `code` a status, the others nothing.
     #[error("wrong argument of an order")]
     Argument,
 }
@@ -147,9 +168,9 @@ struct Standing {
 }
 
 impl Plan {
-    /// Adds the order of this line: `BEHAVIOUR [MS] [times=N] [on=status|enc|dec|keys|all]`.
-    /// Without `times` it stands until [`Plan::honest`], without `on` it is for `keys`: `enc_keys`
-    /// and `dec_keys`.
+    /// Adds the order of this line: `BEHAVIOUR [NUMBER] [times=N] [on=REQUESTS]`. Without `times`
+    /// it stands until [`Plan::honest`], without `on` it is for `keys`: `enc_keys`, `dec_keys` and
+    /// `GET_KEY`.
     ///
     /// # Errors
     ///
@@ -199,6 +220,7 @@ impl Behaviour {
         match self {
             Self::Wire(Wire::Delay(_)) => "delay",
             Self::Wire(Wire::Drip(_)) => "drip",
+            Self::Instead(Instead::Code(_)) => "code",
             Self::Instead(_) | Self::Keys(_) | Self::Wire(_) => PLAIN
                 .iter()
                 .find_map(|(name, behaviour)| (*behaviour == self).then_some(*name))
@@ -206,16 +228,15 @@ impl Behaviour {
         }
     }
 
-    fn parse(word: &str, milliseconds: Option<u64>) -> Result<Self, OrderError> {
-        let timed: Option<fn(Duration) -> Wire> = match word {
-            "delay" => Some(Wire::Delay),
-            "drip" => Some(Wire::Drip),
+    fn parse(word: &str, number: Option<u64>) -> Result<Self, OrderError> {
+        let with: Option<fn(u64) -> Option<Self>> = match word {
+            "delay" => Some(|n| Some(Self::Wire(Wire::Delay(Duration::from_millis(n))))),
+            "drip" => Some(|n| Some(Self::Wire(Wire::Drip(Duration::from_millis(n))))),
+            "code" => Some(|n| Some(Self::Instead(Instead::Code(u32::try_from(n).ok()?)))),
             _ => None,
         };
-        match (timed, milliseconds) {
-            (Some(timed), Some(milliseconds)) => {
-                Ok(Self::Wire(timed(Duration::from_millis(milliseconds))))
-            }
+        match (with, number) {
+            (Some(with), Some(number)) => with(number).ok_or(OrderError::Argument),
             (None, None) => PLAIN
                 .iter()
                 .find_map(|(name, behaviour)| (*name == word).then_some(*behaviour))
@@ -231,9 +252,9 @@ impl FromStr for Standing {
     fn from_str(line: &str) -> Result<Self, OrderError> {
         let mut words = line.split_ascii_whitespace();
         let name = words.next().ok_or(OrderError::Unknown)?;
-        let mut milliseconds = None;
+        let mut number = None;
         let mut left = None;
-        let mut on = vec![Request::EncKeys, Request::DecKeys];
+        let mut on = vec![Request::EncKeys, Request::DecKeys, Request::Get];
         for word in words {
             if let Some(times) = word.strip_prefix("times=") {
                 left = Some(times.parse().map_err(|_| OrderError::Argument)?);
@@ -243,15 +264,18 @@ impl FromStr for Standing {
                     "enc" => vec![Request::EncKeys],
                     "dec" => vec![Request::DecKeys],
                     "keys" => on,
-                    "all" => vec![Request::Status, Request::EncKeys, Request::DecKeys],
+                    "open" => vec![Request::Open],
+                    "get" => vec![Request::Get],
+                    "close" => vec![Request::Close],
+                    "all" => Request::ALL.to_vec(),
                     _ => return Err(OrderError::Argument),
                 };
             } else {
-                milliseconds = Some(word.parse().map_err(|_| OrderError::Argument)?);
+                number = Some(word.parse().map_err(|_| OrderError::Argument)?);
             }
         }
         Ok(Self {
-            behaviour: Behaviour::parse(name, milliseconds)?,
+            behaviour: Behaviour::parse(name, number)?,
             on,
             left,
         })
@@ -300,7 +324,7 @@ mod tests {
             assert_eq!(Behaviour::parse(word, Some(1)), Err(OrderError::Argument));
             assert_eq!(behaviour.name(), word);
         }
-        for word in ["delay", "drip"] {
+        for word in ["delay", "drip", "code"] {
             assert_eq!(Behaviour::parse(word, Some(1)).unwrap().name(), word);
             assert_eq!(Behaviour::parse(word, None), Err(OrderError::Argument));
         }

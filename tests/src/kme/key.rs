@@ -69,7 +69,7 @@ impl Link {
         key
     }
 
-    fn derive(&self, label: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    pub(super) fn derive(&self, label: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = hmac::Context::with_key(&self.seed);
         for part in core::iter::once(&label).chain(parts) {
             let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
@@ -82,7 +82,8 @@ impl Link {
     }
 }
 
-fn text(bytes: [u8; 16]) -> String {
+/// 16 bytes as a UUID's text (RFC 9562, 4).
+pub(super) fn text(bytes: [u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (at, byte) in bytes.into_iter().enumerate() {
         if matches!(at, 4 | 6 | 8 | 10) {
@@ -94,7 +95,8 @@ fn text(bytes: [u8; 16]) -> String {
     text
 }
 
-fn bytes(text: &str) -> Option<[u8; 16]> {
+/// The bytes of a UUID's text.
+pub(super) fn bytes(text: &str) -> Option<[u8; 16]> {
     let digits: Vec<u8> = text
         .chars()
         .filter(|c| *c != '-')

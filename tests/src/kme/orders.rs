@@ -18,6 +18,7 @@ pub(super) fn obey(state: &Mutex<State>, line: &str) -> String {
             "ok".to_owned()
         }
         "counts" => serde_json::json!(state.plan.counts()).to_string(),
+        "streams" => serde_json::json!(state.streams.ends()).to_string(),
         "redeemed" => serde_json::json!(state.store.redeemed()).to_string(),
         order => match state.plan.order(order) {
             Ok(()) => "ok".to_owned(),

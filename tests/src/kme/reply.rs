@@ -6,7 +6,7 @@ use std::io;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::fault::{Behaviour, Wire};
+use super::fault::{Behaviour, Instead, Wire};
 
 /// The body of [`Wire::Oversize`].
 const OVERSIZE: usize = 1024 * 1024;
@@ -130,6 +130,45 @@ impl Reply {
         }
         bytes
     }
+}
+
+/// Sends an answer of 004 as the behaviours will have it.
+///
+/// # Errors
+///
+/// Of the stream.
+pub(super) async fn send_raw(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    mut bytes: Vec<u8>,
+    behaviours: &[Behaviour],
+) -> io::Result<After> {
+    let mut after = After::KeepAlive;
+    let mut drip = None;
+    for behaviour in behaviours {
+        match behaviour {
+            Behaviour::Instead(Instead::Garbage) | Behaviour::Wire(Wire::NotHttp) => {
+                bytes = b"\0\x01 hello \xff\xfe\r\n\r\n".to_vec();
+            }
+            Behaviour::Wire(Wire::Delay(time)) => tokio::time::sleep(*time).await,
+            Behaviour::Wire(Wire::Hang) => {
+                while stream.read(&mut [0; 1024]).await? > 0 {}
+                return Ok(After::Close);
+            }
+            Behaviour::Wire(Wire::Drop) => return Ok(After::Close),
+            Behaviour::Wire(Wire::Close) => after = After::Close,
+            Behaviour::Wire(Wire::Truncated) => {
+                bytes.truncate(bytes.len() / 2);
+                after = After::Close;
+            }
+            Behaviour::Wire(Wire::Oversize) => bytes.resize(OVERSIZE, b' '),
+            Behaviour::Wire(Wire::Drip(time)) => drip = Some(*time),
+            Behaviour::Instead(_)
+            | Behaviour::Keys(_)
+            | Behaviour::Wire(Wire::Chunked | Wire::Escaped) => {}
+        }
+    }
+    send_bytes(stream, &bytes, drip).await?;
+    Ok(after)
 }
 
 async fn send_bytes(

@@ -1,4 +1,4 @@
-//! The listener: mutual TLS, one task a connection, on a thread of its own.
+//! The listeners: mutual TLS, one task a connection, on a thread of their own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -20,11 +21,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::api::{State, route};
 use super::certificate::sae_of;
+use super::fault::Request;
 use super::http::read_request;
 use super::key::Link;
 use super::orders;
-use super::reply::{After, Reply};
+use super::reply::{After, Reply, send_raw};
 use super::store::{Pace, Store};
+use super::stream::{Call, Streams, binary, json};
 
 /// Which key agreement the KME offers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,11 +38,37 @@ pub enum Groups {
     Classical,
 }
 
+/// A wire form of 004.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// Heads of 8 bytes and bodies.
+    Binary,
+    /// JSON objects.
+    Json,
+}
+
+/// A listener for 004.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Door {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What is spoken there.
+    pub form: Form,
+    /// Whether in TLS with client certificates, or in plain TCP.
+    pub tls: bool,
+}
+
 /// What makes one KME.
 #[derive(Debug)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen for 014; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where to listen for 004.
+    pub doors: Vec<Door>,
+    /// A folder that both KMEs of the link see: which streams are open at both ends shows in it.
+    pub rendezvous: Option<PathBuf>,
+    /// How many trusted nodes are between the two KMEs.
+    pub hops: u32,
     /// `source_KME_ID`.
     pub name: String,
     /// `target_KME_ID`: the KME at the other end.
@@ -78,6 +107,7 @@ pub enum KmeError {
 #[derive(Debug)]
 pub struct Kme {
     address: SocketAddr,
+    doors: Vec<SocketAddr>,
     state: Arc<Mutex<State>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -91,36 +121,56 @@ impl Kme {
     /// [`KmeError`].
     pub fn start(options: Options) -> Result<Self, KmeError> {
         let tls = Arc::new(tls(&options)?);
-        let store = Store::new(Link::new(options.seed), options.pace, first_counter());
+        let first = first_counter();
+        let store = Store::new(Link::new(options.seed), options.pace, first);
+        let streams = Streams::new(
+            options.name.clone(),
+            first,
+            options.rendezvous,
+            options.hops,
+        );
         let state = Arc::new(Mutex::new(State::new(
             options.name,
             options.target,
             options.pace.capacity,
             store,
+            streams,
         )));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(KmeError::Serve)?;
-        let (tcp, control) = runtime
-            .block_on(listen(options.listen, options.control.as_deref()))
+        let listeners = runtime
+            .block_on(listen(
+                options.listen,
+                &options.doors,
+                options.control.as_deref(),
+            ))
             .map_err(KmeError::Serve)?;
-        let address = tcp.local_addr().map_err(KmeError::Serve)?;
+        let address = listeners.tcp.local_addr().map_err(KmeError::Serve)?;
+        let doors = listeners.doors.iter().map(|(door, _)| door.local_addr());
+        let doors = doors.collect::<Result<_, _>>().map_err(KmeError::Serve)?;
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("kme".to_owned())
-            .spawn(move || runtime.block_on(serve(tcp, control, tls, served, stopped)))
+            .spawn(move || runtime.block_on(serve(listeners, tls, served, stopped)))
             .map_err(KmeError::Serve)?;
         Ok(Self {
             address,
+            doors,
             state,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
-    /// Where it listens.
+    /// Where it listens for 004, in the order of [`Options::doors`].
+    pub fn doors(&self) -> &[SocketAddr] {
+        &self.doors
+    }
+
+    /// Where it listens for 014.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -199,11 +249,22 @@ fn first_counter() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
+struct Listeners {
+    tcp: TcpListener,
+    doors: Vec<(TcpListener, Door)>,
+    control: Option<UnixListener>,
+}
+
 async fn listen(
     address: SocketAddr,
+    doors: &[Door],
     control: Option<&Path>,
-) -> io::Result<(TcpListener, Option<UnixListener>)> {
+) -> io::Result<Listeners> {
     let tcp = TcpListener::bind(address).await?;
+    let mut bound = Vec::new();
+    for door in doors {
+        bound.push((TcpListener::bind(door.listen).await?, *door));
+    }
     let control = match control {
         None => None,
         Some(path) => match std::fs::remove_file(path) {
@@ -211,19 +272,36 @@ async fn listen(
             _ => Some(UnixListener::bind(path)?),
         },
     };
-    Ok((tcp, control))
+    Ok(Listeners {
+        tcp,
+        doors: bound,
+        control,
+    })
 }
 
 async fn serve(
-    tcp: TcpListener,
-    control: Option<UnixListener>,
+    listeners: Listeners,
     tls: Arc<ServerConfig>,
     state: Arc<Mutex<State>>,
     mut stopped: oneshot::Receiver<()>,
 ) {
+    let Listeners {
+        tcp,
+        doors,
+        control,
+    } = listeners;
     let start = Instant::now();
     let acceptor = TlsAcceptor::from(tls);
     let mut connections = JoinSet::new();
+    for (listener, door) in doors {
+        connections.spawn(attend(
+            listener,
+            door,
+            acceptor.clone(),
+            Arc::clone(&state),
+            start,
+        ));
+    }
     loop {
         tokio::select! {
             _ = &mut stopped => return,
@@ -295,4 +373,86 @@ async fn connection(
     }
     // Drop and Hang end without a farewell as well; a client must bear it.
     Ok(())
+}
+
+/// Serves one listener of 004.
+async fn attend(
+    listener: TcpListener,
+    door: Door,
+    acceptor: TlsAcceptor,
+    state: Arc<Mutex<State>>,
+    start: Instant,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
+                    connections.spawn(async move {
+                        if caller(door, &acceptor, &state, stream, start).await.is_err() {
+                            locked(&state).plan.count("broken");
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+async fn caller(
+    door: Door,
+    acceptor: &TlsAcceptor,
+    state: &Mutex<State>,
+    stream: TcpStream,
+    start: Instant,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if !door.tls {
+        locked(state).plan.count("connections");
+        return streams(door.form, state, stream, None, start).await;
+    }
+    let stream = acceptor.accept(stream).await?;
+    locked(state).plan.count("connections");
+    let chain = stream.get_ref().1.peer_certificates();
+    let sae = chain.and_then(|chain| sae_of(chain.first()?));
+    match sae {
+        Some(sae) => streams(door.form, state, stream, Some(&sae), start).await,
+        None => Err(io::Error::other("the certificate names no SAE")),
+    }
+}
+
+async fn streams(
+    form: Form,
+    state: &Mutex<State>,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    sae: Option<&str>,
+    start: Instant,
+) -> io::Result<()> {
+    let mut left = Vec::new();
+    loop {
+        let call = match form {
+            Form::Binary => binary::read(&mut stream).await?,
+            Form::Json => json::read(&mut stream, &mut left).await?,
+        };
+        let Some(call) = call else { return Ok(()) };
+        let (answer, behaviours) = {
+            let mut state = locked(state);
+            let behaviours = state.plan.meet(match call {
+                Call::Open { .. } => Request::Open,
+                Call::Get { .. } => Request::Get,
+                Call::Close { .. } => Request::Close,
+            });
+            let answer = state.stream(sae, &call, &behaviours, start.elapsed());
+            (answer, behaviours)
+        };
+        let bytes = match form {
+            Form::Binary => binary::write(&call, &answer),
+            Form::Json => json::write(&answer),
+        };
+        if send_raw(&mut stream, bytes, &behaviours).await? == After::Close {
+            return Ok(());
+        }
+    }
 }

@@ -12,6 +12,20 @@ pub struct Pace {
     pub rate: u64,
     /// The most keys that wait to be taken; so many are there at the start.
     pub capacity: u64,
+    /// When the link makes none.
+    pub outages: Option<Outages>,
+}
+
+/// Times at which the error rate (QBER) is too high for keys: one in each period, where in it is
+/// drawn from the link's seed, so both ends have them at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outages {
+    /// How long a period is; at least a millisecond.
+    pub every: Duration,
+    /// How long an outage is; no longer than the period counts.
+    pub lasting: Duration,
+    /// The start of the store, from which its `now` counts, by the clock that both ends share.
+    pub start: Duration,
 }
 
 /// One KME's keys.
@@ -55,6 +69,23 @@ impl Store {
         &self.link
     }
 
+    /// How fast the link makes keys.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Takes a key out; whether there was one.
+    pub fn consume(&mut self, now: Duration) -> bool {
+        self.stored(now);
+        match self.stored.checked_sub(1000) {
+            Some(left) => {
+                self.stored = left;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// The names of the keys that this end was asked for by name.
     pub fn redeemed(&self) -> &BTreeSet<String> {
         &self.taken
@@ -63,7 +94,11 @@ impl Store {
     /// How many keys wait, `now` after the start.
     pub fn stored(&mut self, now: Duration) -> u64 {
         let passed = now.saturating_sub(self.filled);
-        let milliseconds = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let lost = self.pace.outages.map_or(Duration::ZERO, |outages| {
+            outages.between(&self.link, self.filled, now.max(self.filled))
+        });
+        let worked = passed.saturating_sub(lost);
+        let milliseconds = u64::try_from(worked.as_millis()).unwrap_or(u64::MAX);
         self.filled = now.max(self.filled);
         self.stored = self
             .stored
@@ -80,8 +115,9 @@ impl Store {
         length: u8,
         now: Duration,
     ) -> Option<String> {
-        self.stored(now);
-        self.stored = self.stored.checked_sub(1000)?;
+        if !self.consume(now) {
+            return None;
+        }
         let name = self.link.name(master, slave, self.next, length);
         self.next = self.next.saturating_add(1);
         Some(name)
@@ -104,12 +140,42 @@ impl Store {
     }
 }
 
+impl Outages {
+    /// How long the link made nothing between two moments of the store's time.
+    fn between(self, link: &Link, from: Duration, to: Duration) -> Duration {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let every = millis(self.every).max(1);
+        let lasting = millis(self.lasting).min(every);
+        let start = millis(self.start);
+        let (from, to) = (
+            start.saturating_add(millis(from)),
+            start.saturating_add(millis(to)),
+        );
+        let mut lost = 0_u64;
+        for period in from / every..=to / every {
+            let draw = link.derive(b"outage", &[&period.to_be_bytes()]);
+            let [d0, d1, d2, d3, d4, d5, d6, d7, ..] = draw;
+            let draw = u64::from_be_bytes([d0, d1, d2, d3, d4, d5, d6, d7]);
+            let room = every.saturating_sub(lasting).saturating_add(1);
+            let begin = period.saturating_mul(every).saturating_add(draw % room);
+            let end = begin.saturating_add(lasting);
+            lost = lost.saturating_add(end.min(to).saturating_sub(begin.max(from)));
+        }
+        Duration::from_millis(lost)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn store(rate: u64, capacity: u64) -> Store {
-        Store::new(Link::new(1), Pace { rate, capacity }, 5)
+        let pace = Pace {
+            rate,
+            capacity,
+            outages: None,
+        };
+        Store::new(Link::new(1), pace, 5)
     }
 
     #[test]
@@ -127,6 +193,33 @@ mod tests {
                 .is_some()
         );
         assert_eq!(store.stored(Duration::from_secs(9)), 1);
+    }
+
+    #[test]
+    fn both_ends_lose_the_same_times_and_as_much_as_was_ordered() {
+        let outages = Outages {
+            every: Duration::from_secs(10),
+            lasting: Duration::from_secs(4),
+            start: Duration::from_secs(1_000_000),
+        };
+        let (link, hour) = (Link::new(3), Duration::from_hours(1));
+        let lost = outages.between(&link, Duration::ZERO, hour);
+        assert_eq!(lost, Duration::from_secs(4 * 360));
+        let late = Outages {
+            start: outages.start + Duration::from_secs(60),
+            ..outages
+        };
+        for second in 60..100 {
+            let at = |second| Duration::from_secs(second);
+            assert_eq!(
+                outages.between(&link, at(second), at(second + 1)),
+                late.between(&link, at(second - 60), at(second - 59)),
+            );
+        }
+        let mut store = store(1000, 10_000_000);
+        store.pace.outages = Some(outages);
+        store.stored = 0;
+        assert_eq!(store.stored(hour), 1000 * 6 * 360);
     }
 
     #[test]

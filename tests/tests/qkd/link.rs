@@ -67,8 +67,12 @@ impl Setup {
             pace: Pace {
                 rate: 1000,
                 capacity: 10_000,
+                outages: None,
             },
             groups: kme::Groups::Hybrid,
+            doors: Vec::new(),
+            rendezvous: None,
+            hops: 0,
             control: None,
         }
     }
@@ -114,6 +118,9 @@ pub(crate) fn start_kme(options: &Options) -> Kme {
         seed: options.seed,
         pace: options.pace,
         groups: options.groups,
+        doors: options.doors.clone(),
+        rendezvous: options.rendezvous.clone(),
+        hops: options.hops,
         control: options.control.clone(),
     })
     .unwrap()

@@ -4,6 +4,7 @@
 
 mod link;
 mod memory;
+mod stream;
 
 use std::time::{Duration, Instant};
 
