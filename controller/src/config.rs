@@ -14,6 +14,8 @@ use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::store::Place;
+
 /// What `serve` works with; files are read, names are checked.
 #[derive(Debug)]
 pub struct Config {
@@ -21,8 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The socket for `apply` and `status`.
     pub socket: PathBuf,
-    /// The file that the plan is kept in.
-    pub state: PathBuf,
+    /// Where everything is kept that must not be forgotten.
+    pub store: Place,
     /// The gateways that may call home.
     pub nodes: BTreeSet<NodeId>,
     /// Our certificate and key.
@@ -149,7 +151,7 @@ impl Config {
         Ok(Self {
             listen: document.listen,
             socket: folder.join(document.socket),
-            state: folder.join(document.state),
+            store: Place::File(folder.join(document.state)),
             nodes: nodes(document.nodes)?,
             identity,
             anchors,

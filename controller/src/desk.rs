@@ -11,17 +11,21 @@ use bartizan_netconf::client::Data;
 use bartizan_process::journal::{self, Level};
 use tokio::sync::watch;
 
-use crate::fleet::Fleet;
+use crate::clock::owner_time;
+use crate::device::Actor;
+use crate::fleet::{Fleet, Prepared};
 use crate::gateway::{Configuration, Desired};
 use crate::lease::Granter;
 use crate::plan::{Document, Plan, PlanErrors};
-use crate::store::{Kept, Store, StoreError};
+use crate::store::{Changed, Kept, Store, StoreError};
 
 /// The controller's desk.
 #[derive(Debug)]
 pub(crate) struct Desk {
     fleet: Mutex<Fleet>,
-    store: Mutex<(Store, Kept)>,
+    pub(crate) store: Store,
+    /// The plan that the fleet is led to; held while it is replaced, so that plans come in their order.
+    in_force: tokio::sync::Mutex<Kept>,
     changed: watch::Sender<u64>,
     pub(crate) granter: Option<Granter>,
     pub(crate) lease_cadence: Duration,
@@ -42,13 +46,14 @@ pub(crate) enum ApplyError {
 impl Desk {
     pub(crate) fn new(
         fleet: Fleet,
-        kept: (Store, Kept),
+        (store, kept): (Store, Kept),
         granter: Option<Granter>,
         config: &crate::config::Config,
     ) -> Self {
         Self {
             fleet: Mutex::new(fleet),
-            store: Mutex::new(kept),
+            store,
+            in_force: tokio::sync::Mutex::new(kept),
             changed: watch::Sender::new(0),
             granter,
             lease_cadence: config.lease_cadence,
@@ -61,22 +66,80 @@ impl Desk {
     /// # Errors
     ///
     /// [`ApplyError`]; the plan before stays in force.
-    pub(crate) fn apply(&self, document: Document) -> Result<u64, ApplyError> {
+    pub(crate) async fn apply(&self, document: Document, actor: &Actor) -> Result<u64, ApplyError> {
         let plan = Plan::try_from(&document)?;
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, kept) = &mut *store;
-        let reqids = kept.reqids.for_plan(&plan);
-        let prepared = self.fleet().prepare(&plan, &reqids)?;
-        let next = Kept { document, reqids };
-        file.save(&next)?;
-        *kept = next;
+        let mut in_force = self.in_force.lock().await;
+        let mut prepared = None;
+        let decide = |standing: &Kept| {
+            let reqids = standing.reqids.for_plan(&plan);
+            prepared = Some(self.fleet().prepare(&plan, &reqids)?);
+            let document = document.clone();
+            Ok::<_, ApplyError>(Kept { document, reqids })
+        };
+        *in_force = self.store.replace_plan(actor, owner_time(), decide).await?;
+        Ok(self.take_over(prepared))
+    }
+
+    /// Makes what another controller kept what the gateways should run.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`]; the plan before stays in force here.
+    async fn follow_plan(&self) -> Result<(), ApplyError> {
+        let mut in_force = self.in_force.lock().await;
+        let kept = self.store.plan().await?;
+        if kept != *in_force {
+            let plan = Plan::try_from(&kept.document)?;
+            let prepared = self.fleet().prepare(&plan, &kept.reqids)?;
+            *in_force = kept;
+            self.take_over(Some(prepared));
+        }
+        Ok(())
+    }
+
+    /// Takes in what was changed in the store, by whomever.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`]; what was in force stays so here.
+    pub(crate) async fn follow(&self, changed: Changed) -> Result<(), ApplyError> {
+        match changed {
+            Changed::Plan => self.follow_plan().await,
+            Changed::Device(serial) => {
+                if let Some(device) = self.store.device(&serial).await? {
+                    self.fleet().admit(device.node());
+                }
+                Ok(())
+            }
+            Changed::Anything => {
+                self.admit_all().await?;
+                self.follow_plan().await
+            }
+        }
+    }
+
+    /// Takes the nodes of all devices in.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(crate) async fn admit_all(&self) -> Result<(), StoreError> {
+        for node in self.store.nodes().await? {
+            self.fleet().admit(&node);
+        }
+        Ok(())
+    }
+
+    fn take_over(&self, prepared: Option<Prepared>) -> u64 {
         let version = {
             let mut fleet = self.fleet();
-            fleet.apply(prepared);
+            if let Some(prepared) = prepared {
+                fleet.apply(prepared);
+            }
             fleet.version
         };
         self.tell_watchers();
-        Ok(version)
+        version
     }
 
     /// Looks at the fleet; the guard is dropped before anything is awaited.

@@ -114,6 +114,11 @@ impl Fleet {
         Ok(Prepared { policies, tunnels })
     }
 
+    /// Takes a node in, if it is not there yet.
+    pub(crate) fn admit(&mut self, node: &NodeId) {
+        self.nodes.entry(node.clone()).or_insert_with(Gateway::new);
+    }
+
     /// Takes a plan over.
     pub(crate) fn apply(&mut self, prepared: Prepared) {
         self.version = self.version.saturating_add(1);

@@ -55,7 +55,7 @@ impl Granter {
     ) -> Result<Vec<u8>, LeaseError> {
         use bartizan_evidence::lease::{Basis, Claims, Status};
 
-        let issued = owner_time();
+        let issued = crate::clock::owner_time();
         Ok(self.signer.sign(&Claims {
             node: node.clone(),
             ldevid,
@@ -99,16 +99,4 @@ impl Granter {
     pub fn lease(&self) -> Duration {
         self.lease
     }
-}
-
-/// The owner's clock, by which leases are dated.
-#[cfg(feature = "dev-lease")]
-fn owner_time() -> bartizan_evidence::lease::OwnerTime {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the controller's clock is the owner's: the one that leases are dated by"
-    )]
-    let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH);
-    bartizan_evidence::lease::OwnerTime(since.unwrap_or_default().as_secs())
 }

@@ -5,9 +5,11 @@
 //! it. The controller holds no key of any tunnel: the pairs make their own.
 #![forbid(unsafe_code)]
 
+mod clock;
 pub mod command;
 pub mod config;
 mod desk;
+pub mod device;
 mod fleet;
 mod gateway;
 pub mod lease;

@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::desk::Desk;
+use crate::device::Actor;
 use crate::plan::{Document, TunnelKey};
 use crate::status::Status;
 
@@ -112,7 +113,7 @@ pub(crate) async fn attend(stream: UnixStream, desk: Rc<Desk>) -> io::Result<()>
         }
         Ok(Request::Apply { document, wait }) => {
             drop(line);
-            let applied = desk.apply(*document);
+            let applied = desk.apply(*document, &Actor::new("local")).await;
             match applied {
                 Ok(version) => applied_then_wait(&mut writer, &desk, version, wait).await,
                 Err(error) => {

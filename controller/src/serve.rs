@@ -13,6 +13,7 @@ use bartizan_tls::{Established, TlsError, call_home_client, connect_home};
 use rustls::ClientConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime;
+use tokio::sync::broadcast;
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::sleep;
 
@@ -24,7 +25,7 @@ use crate::link::Link;
 use crate::local;
 use crate::plan::{Plan, PlanErrors};
 use crate::session::Call;
-use crate::store::{Store, StoreError};
+use crate::store::{Changed, Store, StoreError};
 
 /// How long a handshake may take; a gateway signs in its TPM.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
@@ -97,13 +98,19 @@ struct Controller {
     /// The present session of each gateway.
     present: BTreeMap<NodeId, AbortHandle>,
     attended: JoinSet<io::Result<()>>,
+    changes: broadcast::Receiver<Changed>,
+    followed: JoinSet<()>,
 }
 
 impl Controller {
     async fn start(config: &Config) -> Result<Self, ServeError> {
-        let (store, kept) = Store::open(&config.state)?;
+        let store = Store::open(&config.store)?;
+        let kept = store.plan().await?;
         let plan = Plan::try_from(&kept.document).map_err(ServeError::Kept)?;
-        let fleet = Fleet::new(&config.nodes, &plan, &kept.reqids).map_err(ServeError::Kept)?;
+        let changes = store.changes();
+        let mut nodes = config.nodes.clone();
+        nodes.extend(store.nodes().await?);
+        let fleet = Fleet::new(&nodes, &plan, &kept.reqids).map_err(ServeError::Kept)?;
         let granter = granter(config)?;
         let tls = call_home_client(&config.identity, &config.anchors)?;
         let gateways = TcpListener::bind(config.listen).await;
@@ -128,6 +135,8 @@ impl Controller {
             sessions: JoinSet::new(),
             present: BTreeMap::new(),
             attended: JoinSet::new(),
+            changes,
+            followed: JoinSet::new(),
         })
     }
 
@@ -151,6 +160,11 @@ impl Controller {
                         self.shaken(address, result);
                     }
                 },
+                changed = self.changes.recv() => {
+                    // The desk keeps the sender, so what is missed is all that can go wrong.
+                    self.follow(changed.unwrap_or(Changed::Anything));
+                }
+                Some(_followed) = self.followed.join_next() => {}
                 Some(_over) = self.sessions.join_next() => {}
                 Some(attended) = self.attended.join_next() => {
                     if let Ok(Err(error)) = attended {
@@ -159,6 +173,17 @@ impl Controller {
                 }
             }
         }
+    }
+
+    fn follow(&mut self, changed: Changed) {
+        let desk = Rc::clone(&self.desk);
+        self.followed.spawn_local(async move {
+            if let Err(error) = desk.follow(changed).await {
+                desk.count("store-not-followed");
+                let words = chain(&error);
+                journal::log(Level::Error, format_args!("what others keep: {words}"));
+            }
+        });
     }
 
     fn shake_hands(&mut self, stream: TcpStream, address: SocketAddr) {

@@ -1,180 +1,170 @@
-//! The one file that the controller's will is kept in.
+//! What the controller must not forget: the plan, the devices, the verdicts, who did what.
 //!
-//! It is written beside itself, flushed and renamed into place, so that a crash leaves the old file
-//! or the new one. Only one controller holds it at a time.
+//! Two places to keep it, one way to it. Each change is read, decided on and committed by
+//! compare-and-set, so that it does not matter who else writes: another session, or another
+//! controller on the same database. What a call has returned outlives whatever comes.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+mod changes;
+mod devices;
+mod embedded;
+mod operators;
+mod plans;
+mod rows;
 
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::plan::Document;
-use crate::reqids::Reqids;
+use tokio::sync::{broadcast, watch};
 
-/// The version of the file.
-const VERSION: u32 = 1;
+pub use changes::Changed;
+pub use devices::DeviceError;
+pub use plans::Kept;
 
-/// The file, held.
+use crate::device::Serial;
+use changes::Changes;
+use embedded::Embedded;
+use rows::{Outcome, Range, Row, Table, Write};
+
+/// The version of what is kept.
+const FORMAT: u64 = 1;
+
+/// How often a change is decided anew because another writer was faster.
+const TRIES: usize = 32;
+
+/// Where the controller keeps what it knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// In one file on this machine.
+    File(PathBuf),
+}
+
+/// The store; its clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct Store {
-    path: PathBuf,
-    folder: File,
-    _lock: File,
+struct Inner {
+    backend: Backend,
+    changes: Arc<Changes>,
 }
 
-/// What the file keeps.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kept {
-    /// The plan as it was applied.
-    pub document: Document,
-    /// The number of each tunnel.
-    pub reqids: Reqids,
+#[derive(Debug)]
+enum Backend {
+    Embedded(Embedded),
 }
 
-/// The file cannot be read or written.
+/// The store cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another controller holds it.
+    /// Another controller holds the file.
     #[error("{} is held by another controller", .0.display())]
     Held(PathBuf),
-    /// The system refuses.
-    #[error("cannot {act} {}", path.display())]
+    /// The file cannot be used.
+    #[error("cannot open {} as a store", path.display())]
     File {
-        /// What was tried.
-        act: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
         /// Why not.
         #[source]
-        cause: io::Error,
+        cause: Box<redb::Error>,
     },
-    /// It is not ours.
-    #[error("{} is no state of a controller", path.display())]
+    /// It is of another version.
+    #[error("{place} has the version {format}, not {FORMAT}")]
+    Format {
+        /// The file or the database.
+        place: String,
+        /// Its version.
+        format: u64,
+    },
+    /// The file cannot be read or written.
+    #[error("the store's file")]
+    Embedded(#[source] Box<redb::Error>),
+    /// The same, said to each whose change was not written.
+    #[error("not written: {0}")]
+    Disk(String),
+    /// A row is none of ours.
+    #[error("{key} of the table {table} is not understood")]
     Malformed {
-        /// The file.
-        path: PathBuf,
+        /// Which table.
+        table: &'static str,
+        /// Which row.
+        key: String,
         /// Why not.
         #[source]
         cause: serde_json::Error,
     },
-    /// It is of another version.
-    #[error("{} has the version {version}, not {VERSION}", path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        version: u32,
-    },
-}
-
-#[derive(Deserialize)]
-struct Stored {
-    version: u32,
-    kept: serde_json::Value,
-}
-
-#[derive(Serialize)]
-struct Storing<'kept> {
-    version: u32,
-    kept: &'kept Kept,
+    /// Others changed the same row over and over.
+    #[error("others keep changing the same row")]
+    Busy,
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
 }
 
 impl Store {
-    /// Takes hold of the file and reads it; a file that is not there keeps nothing.
+    /// Takes hold of the store, and makes it where there is none.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]. A file that cannot be understood is left as it is.
-    pub fn open(path: &Path) -> Result<(Self, Kept), StoreError> {
-        let fault = |act, path: &Path, cause| StoreError::File {
-            act,
-            path: path.to_owned(),
-            cause,
+    /// [`StoreError`]. What is none of ours is left as it is.
+    pub fn open(place: &Place) -> Result<Self, StoreError> {
+        let changes = Arc::new(Changes::new());
+        let backend = match place {
+            Place::File(path) => Backend::Embedded(Embedded::open(path)?),
         };
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let lock_path = beside(path, "lock");
-        let lock = private().open(&lock_path);
-        let lock = lock.map_err(|cause| fault("open", &lock_path, cause))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Held(path.to_owned())),
-            Err(TryLockError::Error(cause)) => return Err(fault("lock", &lock_path, cause)),
+        Ok(Self(Arc::new(Inner { backend, changes })))
+    }
+
+    /// Tells of every change, whoever makes it.
+    pub fn changes(&self) -> broadcast::Receiver<Changed> {
+        self.0.changes.all()
+    }
+
+    /// Tells of every change of one device's record; the number only says that there was one.
+    pub fn watch(&self, serial: &Serial) -> watch::Receiver<u64> {
+        self.0.changes.device(serial)
+    }
+
+    async fn read(&self, table: Table, key: &str) -> Result<Option<Row>, StoreError> {
+        match &self.0.backend {
+            Backend::Embedded(embedded) => embedded.read(table, key).await,
         }
-        let kept = match fs::read(path) {
-            Ok(bytes) => decode(path, &bytes)?,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Kept::default(),
-            Err(cause) => return Err(fault("read", path, cause)),
-        };
-        let store = Self {
-            path: path.to_owned(),
-            folder: File::open(folder).map_err(|cause| fault("open", folder, cause))?,
-            _lock: lock,
-        };
-        Ok((store, kept))
     }
 
-    /// Replaces what the file keeps; it is on the disk when this returns.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]; the file keeps what it kept, unless only the last flush failed.
-    pub fn save(&self, kept: &Kept) -> Result<(), StoreError> {
-        let storing = Storing {
-            version: VERSION,
-            kept,
-        };
-        let bytes = serde_json::to_vec(&storing).map_err(|cause| StoreError::Malformed {
-            path: self.path.clone(),
-            cause,
-        })?;
-        let next = beside(&self.path, "next");
-        self.replace(&next, &bytes)
-            .map_err(|cause| StoreError::File {
-                act: "write",
-                path: self.path.clone(),
-                cause,
-            })
+    async fn list(&self, table: Table, range: Range) -> Result<Vec<Row>, StoreError> {
+        match &self.0.backend {
+            Backend::Embedded(embedded) => embedded.list(table, range).await,
+        }
     }
 
-    fn replace(&self, next: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = private().truncate(true).open(next)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(next, &self.path)?;
-        self.folder.sync_all()
+    async fn commit(&self, writes: Vec<Write>) -> Result<Outcome, StoreError> {
+        match &self.0.backend {
+            Backend::Embedded(embedded) => {
+                let watched: Vec<_> = writes
+                    .iter()
+                    .filter(|write| write.table.watched())
+                    .map(|write| (write.table, write.key.clone()))
+                    .collect();
+                let outcome = embedded.commit(writes).await?;
+                if outcome == Outcome::Done {
+                    for (table, key) in watched {
+                        self.0.changes.row(table, &key);
+                    }
+                }
+                Ok(outcome)
+            }
+        }
     }
 }
 
-fn decode(path: &Path, bytes: &[u8]) -> Result<Kept, StoreError> {
-    let fault = |cause| StoreError::Malformed {
-        path: path.to_owned(),
-        cause,
-    };
-    let stored: Stored = serde_json::from_slice(bytes).map_err(fault)?;
-    if stored.version != VERSION {
-        return Err(StoreError::Version {
-            path: path.to_owned(),
-            version: stored.version,
-        });
-    }
-    serde_json::from_value(stored.kept).map_err(fault)
+macro_rules! from_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for StoreError {
+            fn from(error: redb::$error) -> Self {
+                Self::Embedded(Box::new(error.into()))
+            }
+        }
+    )*};
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
-    options
-}
+from_redb!(TransactionError, TableError, StorageError, CommitError);

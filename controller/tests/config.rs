@@ -7,6 +7,7 @@ mod tests {
     use std::path::PathBuf;
 
     use bartizan_controller::config::{Config, ConfigError};
+    use bartizan_controller::store::Place;
     use rcgen::{CertificateParams, KeyPair};
 
     const GOOD: &str = include_str!("../examples/controller.toml");
@@ -28,7 +29,7 @@ mod tests {
         );
         // No shipped configuration signs leases that nothing stands behind.
         assert_eq!(config.signer, None);
-        assert_eq!(config.state, folder.0.join("state.json"));
+        assert_eq!(config.store, Place::File(folder.0.join("controller.store")));
     }
 
     #[test]
