@@ -193,6 +193,17 @@ impl Certificate {
         identifier.to_der().ok()
     }
 
+    /// The certificate that issued none of the others, if it is the only one.
+    pub(crate) fn leaf_of(certificates: &[Self]) -> Option<&Self> {
+        let mut leaves = certificates.iter().filter(|one| {
+            !certificates
+                .iter()
+                .any(|other| other != *one && other.issued_by(one))
+        });
+        let leaf = leaves.next()?;
+        leaves.next().is_none().then_some(leaf)
+    }
+
     /// Its issuer's name and its serial number, as a CMS signer is named by.
     pub(crate) fn issuer_and_serial(&self) -> der::Result<Vec<u8>> {
         let tbs = self.parsed.tbs_certificate();
