@@ -9,9 +9,14 @@
 pub mod binding;
 pub mod cbor;
 pub mod cose;
+pub mod firmware_log;
+pub mod hex;
+pub mod ima_log;
 pub mod lease;
 pub mod order;
 pub mod pcr_key;
 pub mod quote;
+pub mod replay;
 pub mod structures;
+pub mod userspace_log;
 pub mod verdict;
