@@ -58,9 +58,14 @@ impl Writer {
         self.head(6, tag)
     }
 
-    /// `true`, the only simple value in use.
+    /// `true`.
     pub fn yes(&mut self) -> &mut Self {
         self.raw(&[0xf5])
+    }
+
+    /// `false`.
+    pub fn no(&mut self) -> &mut Self {
+        self.raw(&[0xf4])
     }
 
     fn head(&mut self, major: u8, value: u64) -> &mut Self {
@@ -121,6 +126,7 @@ mod tests {
         assert_eq!(written(|w| w.int(-1000)), [0x39, 0x03, 0xe7]);
         assert_eq!(written(|w| w.int(10)), [0x0a]);
         assert_eq!(written(Writer::yes), [0xf5]);
+        assert_eq!(written(Writer::no), [0xf4]);
         assert_eq!(
             written(|w| w.bytes(&[1, 2, 3, 4])),
             [0x44, 0x01, 0x02, 0x03, 0x04]

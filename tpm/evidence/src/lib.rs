@@ -16,6 +16,7 @@ pub mod lease;
 pub mod order;
 pub mod pcr_key;
 pub mod quote;
+pub mod reference;
 pub mod replay;
 pub mod structures;
 pub mod userspace_log;
