@@ -6,6 +6,7 @@
 //! clock: the gateway, its peers and the controller use the same code.
 #![forbid(unsafe_code)]
 
+pub mod appraisal;
 pub mod binding;
 pub mod cbor;
 pub mod cose;
