@@ -65,6 +65,7 @@ fn start(services: &[(&str, &str, &str)]) -> (Netns, Appliance) {
         configuration: PathBuf::from("/run/configuration"),
         only: Vec::new(),
         tpm: None,
+        measured: None,
     };
     let appliance = Appliance::start(&gateway, "a", &start);
     (gateway, appliance)

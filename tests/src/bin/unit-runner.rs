@@ -6,9 +6,10 @@
 //! ```
 //!
 //! It runs in a mount namespace of its own, where FOLDER/run is `/run/bartizan`, the files of CONFIG are in
-//! `/etc/bartizan`, the accounts of the sysusers file in `/etc`, and each SOURCE takes the place of its TARGET. FOLDER
-//! is on a tmpfs, and its parents can be entered by every user. FOLDER/journal gets what the services print, standard output one event a line, as JSON. The services
-//! are stopped when standard input ends.
+//! `/etc/bartizan`, CONFIG/state, which outlives the runner, is `/var/lib/bartizan`, the accounts of the sysusers file
+//! in `/etc`, and each SOURCE takes the place of its TARGET, which is made if it is a folder that is not there. FOLDER
+//! is on a tmpfs, and its parents can be entered by every user. FOLDER/journal gets what the services print, standard
+//! output one event a line, as JSON. The services are stopped when standard input ends.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -32,6 +33,9 @@ const INSIDE: &str = "--inside";
 
 /// Where the supervisor reads its configuration, and all that it names.
 const CONFIGURATION: &str = "/etc/bartizan";
+
+/// Where the supervisor keeps ownership.
+const STATE: &str = "/var/lib/bartizan";
 
 /// Where services find their inboxes.
 const INBOXES: &str = "/run/bartizan-notify";
@@ -61,39 +65,42 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let [run, inboxes, above, work] =
-        ["run", "inboxes", "etc", "etc-work"].map(|name| options.folder.join(name));
-    for folder in [&run, &inboxes, &above, &work] {
+    let [run, inboxes, lib] = ["run", "inboxes", "lib"].map(|name| options.folder.join(name));
+    let state = options.configuration.join("state");
+    for folder in [&run, &inboxes, &lib, &state] {
         fs::create_dir_all(folder)?;
     }
     let accounts = Accounts::read(&options.units.join("bartizan.sysusers"))?;
-    for (source, target) in [(&run, "/run/bartizan"), (&inboxes, INBOXES)] {
+    // A guest's own is read-only.
+    mount_bind(&lib, "/var/lib")?;
+    for (source, target) in [
+        (&run, "/run/bartizan"),
+        (&inboxes, INBOXES),
+        (&state, STATE),
+    ] {
         fs::create_dir_all(target)?;
         mount_bind(source, target)?;
     }
-    let layers = format!(
-        "lowerdir=/etc,upperdir={},workdir={}",
-        above.display(),
-        work.display()
-    );
-    let layers = CString::new(layers)?;
-    mount(
-        "overlay",
-        "/etc",
-        "overlay",
-        MountFlags::empty(),
-        layers.as_c_str(),
-    )?;
+    let own = options.folder.join("own");
+    make_writable(Path::new("/etc"), &own)?;
     fs::write("/etc/passwd", accounts.passwd())?;
     fs::write("/etc/group", accounts.group_file())?;
     fs::create_dir_all(CONFIGURATION)?;
     for entry in fs::read_dir(&options.configuration)? {
         let entry = entry?;
+        if entry.path() == state {
+            continue;
+        }
         let file = Path::new(CONFIGURATION).join(entry.file_name());
         fs::copy(entry.path(), &file)?;
         fs::set_permissions(&file, Permissions::from_mode(0o644))?;
     }
     for (source, target) in &options.binds {
+        if !target.exists() {
+            let mut above = target.ancestors().filter(|folder| folder.exists());
+            make_writable(above.next().ok_or("no root folder")?, &own)?;
+            fs::create_dir_all(target)?;
+        }
         mount_bind(source, target)?;
     }
     let setup = Setup {
@@ -104,6 +111,31 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         only: options.only.clone(),
     };
     Ok(Manager::new(&setup, accounts)?.run()?)
+}
+
+/// Lays a folder of one's own, below `own`, over one that is the system's.
+fn make_writable(folder: &Path, own: &Path) -> Result<(), Box<dyn Error>> {
+    let [above, work] = ["above", "work"].map(|name| {
+        let name = Path::new(name).join(folder.strip_prefix("/").unwrap_or(folder));
+        own.join(name)
+    });
+    for folder in [&above, &work] {
+        fs::create_dir_all(folder)?;
+    }
+    let layers = CString::new(format!(
+        "lowerdir={},upperdir={},workdir={}",
+        folder.display(),
+        above.display(),
+        work.display()
+    ))?;
+    mount(
+        "overlay",
+        folder,
+        "overlay",
+        MountFlags::empty(),
+        layers.as_c_str(),
+    )?;
+    Ok(())
 }
 
 fn parse(arguments: &[String]) -> Result<Options, Box<dyn Error>> {

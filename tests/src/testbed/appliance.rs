@@ -31,6 +31,9 @@ pub const SERVICES: [&str; 7] = [
     "bartizan-tpm.service",
 ];
 
+/// Where an image leads the tpm role to what was measured.
+pub const MEASURED: &str = "/usr/lib/bartizan/measured";
+
 /// How long a supervisor may take to tell how it stands.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,8 @@ pub struct Start {
     pub only: Vec<String>,
     /// The device that takes the place of `/dev/tpmrm0`.
     pub tpm: Option<PathBuf>,
+    /// The folder that takes the place of [`MEASURED`].
+    pub measured: Option<PathBuf>,
 }
 
 /// It runs until it is stopped or dropped.
@@ -88,10 +93,12 @@ impl Appliance {
         for unit in &start.only {
             command.args(["--only", unit]);
         }
-        if let Some(tpm) = &start.tpm {
-            command
-                .arg("--bind")
-                .arg(format!("{}=/dev/tpmrm0", tpm.display()));
+        for (place, own) in [("/dev/tpmrm0", &start.tpm), (MEASURED, &start.measured)] {
+            if let Some(own) = own {
+                command
+                    .arg("--bind")
+                    .arg(format!("{}={place}", own.display()));
+            }
         }
         let mut runner = gateway.enter(|| Running::spawn(&mut command));
         let printed = runner
