@@ -210,9 +210,10 @@ impl<'a> FirmwareLog<'a> {
         })
     }
 
-    /// A separator has one of three digests (Profile, 10.4.1): no other event can pass for one.
+    /// A separator has the digest of one of these (Profile, 10.4.1; the last is Windows', for PCRs
+    /// 12 to 14): no other event can pass for one.
     fn check_separators(&self) -> Result<(), LogError> {
-        const MEANINGS: [u32; 3] = [0, u32::MAX, 1];
+        const MEANINGS: [[u8; 4]; 4] = [[0; 4], [0xff; 4], [1, 0, 0, 0], *b"WBCL"];
         for (number, event) in self.events.iter().enumerate() {
             if event.kind != EventType::SEPARATOR {
                 continue;
@@ -221,7 +222,7 @@ impl<'a> FirmwareLog<'a> {
                 if let Some(digest) = event.digest(bank)
                     && !MEANINGS
                         .iter()
-                        .any(|meaning| bank.digest(&[&meaning.to_le_bytes()]) == digest)
+                        .any(|meaning| bank.digest(&[meaning]) == digest)
                 {
                     return Err(LogError::Separator(number));
                 }

@@ -6,7 +6,7 @@ use bartizan_evidence::appraisal::{self, Evidence, Record, Verdict};
 use bartizan_evidence::cose::VerifierKeys;
 use bartizan_evidence::firmware_log::FirmwareLog;
 use bartizan_evidence::hex;
-use bartizan_evidence::ima_log::{self, ImaLog};
+use bartizan_evidence::ima_log::ImaLog;
 use bartizan_evidence::quote::{AttestationKey, Digest, Quote};
 use bartizan_evidence::reference::ReferenceValues;
 use bartizan_evidence::replay::{Bank, PCRS, Pcrs};
@@ -89,9 +89,12 @@ fn replay_all(
     Ok(())
 }
 
+/// The last PCR that a boot without a dynamic launch may extend.
+const LAST_STATIC: u8 = 15;
+
 fn show_pcrs(report: &mut Report, pcrs: &Pcrs) {
     for pcr in 0..PCRS {
-        if pcrs.is_extended(pcr) || pcr <= ima_log::PCR {
+        if pcrs.is_extended(pcr) || pcr <= LAST_STATIC {
             report.pcrs.insert(
                 pcr,
                 PcrLine {
