@@ -2,13 +2,15 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// What stands before the digest in the serial number of a box without an IDevID certificate.
 const OF_ENDORSEMENT: &str = "ek-";
 
 /// A serial number: 1 to 128 printable ASCII characters.
-#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Serial(String);
 
 /// Not a serial number.
@@ -44,15 +46,29 @@ impl Serial {
     }
 }
 
-impl TryFrom<&str> for Serial {
+impl TryFrom<String> for Serial {
     type Error = SerialError;
 
-    fn try_from(text: &str) -> Result<Self, SerialError> {
+    fn try_from(text: String) -> Result<Self, SerialError> {
         let printable = text.bytes().all(|c| c.is_ascii_graphic() || c == b' ');
         if text.is_empty() || text.len() > Self::MAX || !printable {
             return Err(SerialError);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text))
+    }
+}
+
+impl TryFrom<&str> for Serial {
+    type Error = SerialError;
+
+    fn try_from(text: &str) -> Result<Self, SerialError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<Serial> for String {
+    fn from(serial: Serial) -> Self {
+        serial.0
     }
 }
 
