@@ -6,18 +6,20 @@
 mod history;
 mod parts;
 mod state;
+mod voucher;
 
 use bartizan_evidence::lease::OwnerTime;
 use bartizan_model::identity::{Farewell, Floors};
 use bartizan_model::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
+pub use bartizan_bootstrap_protocol::serial::Serial;
 pub use history::{Act, Actor, Audited, Occasion, Outcome, Transferred, Verdict};
 pub use parts::{
-    Bytes, Certificate, Clock, EndorsementPin, Identity, Kind, Kme, Mirror, NoSerial, Pins, Serial,
-    Site,
+    Bytes, Certificate, Clock, EndorsementPin, Identity, Kind, Kme, Mirror, Pins, Site,
 };
 pub use state::{Class, Event, State, Unexpected};
+pub use voucher::{Maker, SignedVoucher, VoucherRefused};
 
 pub(crate) use parts::moment;
 
@@ -186,6 +188,14 @@ pub enum Refused {
         /// The highest that is known.
         known: u64,
     },
+    /// A voucher for another device.
+    #[error("the voucher is for {0}")]
+    OtherSerial(Serial),
+    /// A voucher that would change who the device is.
+    #[error(
+        "the voucher begins another ownership (epoch {0}): if that is meant, `device transfer` takes it"
+    )]
+    IsATransfer(u64),
     /// No end of the ownership is outstanding.
     #[error("no release or retirement is outstanding")]
     NothingOwed,
@@ -349,12 +359,36 @@ impl Device {
         Ok(self.state)
     }
 
+    /// Takes a voucher that changes nothing: of the ownership that stands, or of one that nothing is known of yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]; nothing is changed.
+    pub fn vouched(&mut self, voucher: &SignedVoucher) -> Result<(), Refused> {
+        self.is_mine(voucher)?;
+        let epoch = voucher.epoch();
+        self.not_an_old_voucher(epoch)?;
+        if self.identity.is_some() && self.epoch.is_some_and(|known| epoch > known) {
+            return Err(Refused::IsATransfer(epoch));
+        }
+        if self.state == State::Retired {
+            return Err(Refused::Unexpected(Unexpected {
+                state: self.state,
+                event: Event::Transferred,
+            }));
+        }
+        self.epoch = Some(epoch);
+        Ok(())
+    }
+
     /// Takes a transfer that the device's maker signed: whatever TPM comes next under this serial is the device's.
     ///
     /// # Errors
     ///
     /// [`Refused`]; nothing is changed.
-    pub fn transfer(&mut self, epoch: u64) -> Result<State, Refused> {
+    pub fn transfer(&mut self, voucher: &SignedVoucher) -> Result<State, Refused> {
+        self.is_mine(voucher)?;
+        let epoch = voucher.epoch();
         let known = self.epoch.max(self.floors.ownership);
         if let Some(known) = known
             && epoch <= known
@@ -366,7 +400,7 @@ impl Device {
         self.identity = None;
         self.pins = None;
         self.clock = None;
-        // The rollback floor is in the TPM that leaves; the ownership's is the voucher's.
+        // They were those of the TPM that may leave; its maker's epoch is what counts of them.
         self.floors = Mirror::default();
         self.quarantine = None;
         self.certificate = None;
@@ -408,6 +442,14 @@ impl Device {
     fn certified(&mut self, certificate: Certificate) {
         self.certificate = Some(certificate);
         self.totals.certificates = self.totals.certificates.saturating_add(1);
+    }
+
+    fn is_mine(&self, voucher: &SignedVoucher) -> Result<(), Refused> {
+        if *voucher.serial() == self.serial {
+            Ok(())
+        } else {
+            Err(Refused::OtherSerial(voucher.serial().clone()))
+        }
     }
 
     fn not_an_old_voucher(&self, epoch: u64) -> Result<(), Refused> {

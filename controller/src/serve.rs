@@ -104,7 +104,7 @@ struct Controller {
 
 impl Controller {
     async fn start(config: &Config) -> Result<Self, ServeError> {
-        let store = Store::open(&config.store)?;
+        let store = Store::open(&config.store).await?;
         let kept = store.plan().await?;
         let plan = Plan::try_from(&kept.document).map_err(ServeError::Kept)?;
         let changes = store.changes();

@@ -9,6 +9,7 @@ mod devices;
 mod embedded;
 mod operators;
 mod plans;
+mod postgresql;
 mod rows;
 
 use std::path::PathBuf;
@@ -19,10 +20,12 @@ use tokio::sync::{broadcast, watch};
 pub use changes::Changed;
 pub use devices::DeviceError;
 pub use plans::Kept;
+pub use postgresql::{Database, DatabaseError};
 
 use crate::device::Serial;
 use changes::Changes;
 use embedded::Embedded;
+use postgresql::Postgresql;
 use rows::{Outcome, Range, Row, Table, Write};
 
 /// The version of what is kept.
@@ -32,10 +35,12 @@ const FORMAT: u64 = 1;
 const TRIES: usize = 32;
 
 /// Where the controller keeps what it knows.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Place {
     /// In one file on this machine.
     File(PathBuf),
+    /// In a database, which other controllers may share.
+    Database(Box<Database>),
 }
 
 /// The store; its clones are the same one.
@@ -51,6 +56,7 @@ struct Inner {
 #[derive(Debug)]
 enum Backend {
     Embedded(Embedded),
+    Postgresql(Postgresql),
 }
 
 /// The store cannot be read or written.
@@ -93,6 +99,15 @@ pub enum StoreError {
         #[source]
         cause: serde_json::Error,
     },
+    /// The database does not answer, for longer than anybody should wait.
+    #[error("the database is not reached")]
+    Unreachable(#[source] Option<tokio_postgres::Error>),
+    /// The database refuses.
+    #[error("the database refuses")]
+    Database(#[source] tokio_postgres::Error),
+    /// The system has no random numbers.
+    #[error("the system's random numbers")]
+    Entropy(#[source] std::io::Error),
     /// Others changed the same row over and over.
     #[error("others keep changing the same row")]
     Busy,
@@ -107,10 +122,13 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`]. What is none of ours is left as it is.
-    pub fn open(place: &Place) -> Result<Self, StoreError> {
+    pub async fn open(place: &Place) -> Result<Self, StoreError> {
         let changes = Arc::new(Changes::new());
         let backend = match place {
             Place::File(path) => Backend::Embedded(Embedded::open(path)?),
+            Place::Database(database) => {
+                Backend::Postgresql(Postgresql::open(database, Arc::clone(&changes)).await?)
+            }
         };
         Ok(Self(Arc::new(Inner { backend, changes })))
     }
@@ -128,12 +146,14 @@ impl Store {
     async fn read(&self, table: Table, key: &str) -> Result<Option<Row>, StoreError> {
         match &self.0.backend {
             Backend::Embedded(embedded) => embedded.read(table, key).await,
+            Backend::Postgresql(postgresql) => postgresql.read(table, key).await,
         }
     }
 
     async fn list(&self, table: Table, range: Range) -> Result<Vec<Row>, StoreError> {
         match &self.0.backend {
             Backend::Embedded(embedded) => embedded.list(table, range).await,
+            Backend::Postgresql(postgresql) => postgresql.list(table, range).await,
         }
     }
 
@@ -153,6 +173,8 @@ impl Store {
                 }
                 Ok(outcome)
             }
+            // The database tells of its changes by itself.
+            Backend::Postgresql(postgresql) => postgresql.commit(writes).await,
         }
     }
 }

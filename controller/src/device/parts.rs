@@ -10,16 +10,6 @@ use bartizan_model::ids::{NodeId, SaeId, Thumbprint};
 use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 
-/// A device's serial number, as its maker printed it: 1 to 128 printable ASCII characters.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Serial(String);
-
-/// Text that is no serial number.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a serial number is 1 to 128 printable ASCII characters")]
-pub struct NoSerial;
-
 /// Bytes, in base64 where they are text.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -130,48 +120,6 @@ pub struct Certificate {
     /// Its last moment.
     #[serde(with = "moment")]
     pub not_after: OwnerTime,
-}
-
-impl Serial {
-    /// The most characters.
-    pub const MAX: usize = 128;
-
-    /// The text as given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Serial {
-    type Error = NoSerial;
-
-    fn try_from(text: String) -> Result<Self, NoSerial> {
-        let printable = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
-        if text.is_empty() || text.len() > Self::MAX || !printable {
-            return Err(NoSerial);
-        }
-        Ok(Self(text))
-    }
-}
-
-impl TryFrom<&str> for Serial {
-    type Error = NoSerial;
-
-    fn try_from(text: &str) -> Result<Self, NoSerial> {
-        Self::try_from(String::from(text))
-    }
-}
-
-impl From<Serial> for String {
-    fn from(serial: Serial) -> Self {
-        serial.0
-    }
-}
-
-impl fmt::Display for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 impl TryFrom<String> for Bytes {

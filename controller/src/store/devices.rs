@@ -9,20 +9,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use super::rows::{Expect, Outcome, Range, Table, Write};
+use super::rows::{Outcome, Range, Seen, Table, Write};
 use super::{Store, StoreError, TRIES};
 use crate::device::{
     Act, Actor, Attestation, Audited, Bytes, Certificate, Device, Enrolment, Failure, Identity,
-    NewDevice, Occasion, Outcome as Verdicted, Refused, Repin, Serial, Site, State, Transferred,
-    Verdict,
+    NewDevice, Occasion, Outcome as Verdicted, Refused, Repin, Serial, SignedVoucher, Site, State,
+    Transferred, Verdict,
 };
 
 /// How many proofs of a device are kept; its failures are counted apart, so that nothing can wash them away.
 const PASSED_KEPT: u64 = 32;
 const FAILED_KEPT: u64 = 128;
 
-/// How many certificates of a device are kept.
+/// How many certificates and transfers of a device are kept.
 const CERTIFICATES_KEPT: u64 = 16;
+const TRANSFERS_KEPT: u64 = 16;
 
 /// The most devices of one answer.
 const PAGE: usize = 1000;
@@ -209,8 +210,8 @@ impl Store {
             for key in &keys {
                 match self.read(Table::Key, key).await? {
                     None => {
-                        let expect = Expect::Absent;
-                        taken.push(Write::put(Table::Key, key.as_str(), expect, serial)?);
+                        let seen = Seen::Nothing;
+                        taken.push(Write::put(Table::Key, key.as_str(), seen, serial)?);
                     }
                     Some(row) => {
                         let owner: Serial = row.read(Table::Key)?;
@@ -350,8 +351,8 @@ impl Store {
                 });
             }
             let mut writes = vec![
-                Write::put(Table::Device, serial.as_str(), Expect::Absent, &device)?,
-                Write::put(Table::Node, node.as_str(), Expect::Absent, serial)?,
+                Write::put(Table::Device, serial.as_str(), Seen::Nothing, &device)?,
+                Write::put(Table::Node, node.as_str(), Seen::Nothing, serial)?,
             ];
             writes.extend(self.audit(&act(actor, Act::Add, serial, now)).await?);
             if self.commit(writes).await? == Outcome::Done {
@@ -442,6 +443,69 @@ impl Store {
         .await
     }
 
+    /// Keeps a voucher for a device to be shown; one that changes its record is a [`Store::transfer`].
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`]; nothing is changed.
+    pub async fn keep_voucher(
+        &self,
+        voucher: &SignedVoucher,
+        actor: &Actor,
+        now: OwnerTime,
+    ) -> Result<Device, DeviceError> {
+        let serial = voucher.serial();
+        self.change(serial, Some(actor), now, |device| {
+            device.vouched(voucher)?;
+            Ok(Beside {
+                writes: vec![kept_voucher(voucher)?],
+                audited: Some(Act::Voucher),
+            })
+        })
+        .await
+    }
+
+    /// Takes a transfer that the device's maker signed: the known TPM's keys are nobody's afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`]; nothing is changed.
+    pub async fn transfer(
+        &self,
+        voucher: &SignedVoucher,
+        actor: &Actor,
+        now: OwnerTime,
+    ) -> Result<Device, DeviceError> {
+        let serial = voucher.serial();
+        self.change(serial, Some(actor), now, |device| {
+            let keys = device.identity().map(key_names).unwrap_or_default();
+            device.transfer(voucher)?;
+            let transferred = Transferred {
+                at: now,
+                epoch: voucher.epoch(),
+                voucher: Bytes(Sha256::digest(voucher.bytes()).to_vec()),
+            };
+            let number = device.totals().transfers;
+            let mut writes = vec![
+                kept_voucher(voucher)?,
+                slot(
+                    Table::Transfer,
+                    serial,
+                    "",
+                    number,
+                    TRANSFERS_KEPT,
+                    &transferred,
+                )?,
+            ];
+            writes.extend(keys.into_iter().map(|key| Write::delete(Table::Key, key)));
+            Ok(Beside {
+                writes,
+                audited: Some(Act::Transfer),
+            })
+        })
+        .await
+    }
+
     /// Asks for an attestation at once, whichever controller the device is connected to.
     ///
     /// # Errors
@@ -493,8 +557,8 @@ impl Store {
         let mut device: Device = row.read(Table::Device)?;
         let beside = decide(&mut device)?;
         let mut writes = beside.writes;
-        let expect = Expect::Version(row.version);
-        writes.push(Write::put(Table::Device, serial.as_str(), expect, &device)?);
+        let seen = Seen::Version(row.version);
+        writes.push(Write::put(Table::Device, serial.as_str(), seen, &device)?);
         if let (Some(actor), Some(audited)) = (actor, beside.audited) {
             writes.extend(self.audit(&act(actor, audited, serial, now)).await?);
         }
@@ -557,6 +621,12 @@ fn certified(device: &Device, certificate: &Certificate) -> Result<Write, StoreE
     )
 }
 
+fn kept_voucher(voucher: &SignedVoucher) -> Result<Write, StoreError> {
+    let bytes = Bytes(voucher.bytes().to_vec());
+    let key = voucher.serial().as_str();
+    Write::put(Table::Voucher, key, Seen::Unasked, &bytes)
+}
+
 /// A place in a ring of `kept`; what stood there is the oldest.
 fn slot(
     table: Table,
@@ -568,5 +638,5 @@ fn slot(
 ) -> Result<Write, StoreError> {
     let place = number.checked_rem(kept).unwrap_or(0);
     let key = format!("{serial}\t{ring}{place:03}");
-    Write::put(table, key, Expect::Anything, body)
+    Write::put(table, key, Seen::Unasked, body)
 }

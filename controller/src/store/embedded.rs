@@ -17,7 +17,7 @@ use redb::{
 };
 use tokio::sync::oneshot;
 
-use super::rows::{Expect, Outcome, Range, Row, Table, Write};
+use super::rows::{Change, Outcome, Range, Row, Table, Write};
 use super::{FORMAT, StoreError};
 
 /// The file, held.
@@ -248,23 +248,23 @@ fn write_one(transaction: &WriteTransaction, writes: &[Write]) -> Result<Outcome
     for write in writes {
         let rows = transaction.open_table(definition(write.table))?;
         let version = rows.get(write.key.as_str())?.map(|value| value.value().0);
-        let expected = match write.expect {
-            Expect::Absent => version.is_none(),
-            Expect::Version(expected) => version == Some(expected),
-            Expect::Anything => true,
+        let conflicts = match &write.change {
+            Change::Create(_) => version.is_some(),
+            Change::Replace(seen, _) => version != Some(*seen),
+            Change::Put(_) | Change::Delete => false,
         };
-        if !expected {
+        if conflicts {
             return Ok(Outcome::Conflict);
         }
         versions.push(version.unwrap_or(0).saturating_add(1));
     }
     for (write, version) in writes.iter().zip(versions) {
         let mut rows = transaction.open_table(definition(write.table))?;
-        match &write.body {
-            Some(body) => {
+        match &write.change {
+            Change::Create(body) | Change::Replace(_, body) | Change::Put(body) => {
                 rows.insert(write.key.as_str(), (version, body.as_str()))?;
             }
-            None => {
+            Change::Delete => {
                 rows.remove(write.key.as_str())?;
             }
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Expect, Range, Table, Write};
+use super::rows::{Range, Seen, Table, Write};
 use super::{Store, StoreError};
 use crate::device::Audited;
 
@@ -38,9 +38,9 @@ impl Store {
     /// The writes that keep one more; they go with the change that they tell of.
     pub(super) async fn audit(&self, audited: &Audited) -> Result<[Write; 2], StoreError> {
         let row = self.read(Table::Audit, COUNT).await?;
-        let (expect, count) = match row {
-            Some(row) => (Expect::Version(row.version), row.read(Table::Audit)?),
-            None => (Expect::Absent, Count::default()),
+        let (seen, count) = match row {
+            Some(row) => (Seen::Version(row.version), row.read(Table::Audit)?),
+            None => (Seen::Nothing, Count::default()),
         };
         let number = count.total;
         let numbered = Numbered {
@@ -52,8 +52,8 @@ impl Store {
         };
         let slot = format!("act\t{:05}", number.checked_rem(KEPT).unwrap_or(0));
         Ok([
-            Write::put(Table::Audit, COUNT, expect, &next)?,
-            Write::put(Table::Audit, slot, Expect::Anything, &numbered)?,
+            Write::put(Table::Audit, COUNT, seen, &next)?,
+            Write::put(Table::Audit, slot, Seen::Unasked, &numbered)?,
         ])
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Expect, Outcome, Table, Write};
+use super::rows::{Outcome, Seen, Table, Write};
 use super::{Store, StoreError, TRIES};
 use crate::device::{Act, Actor, Audited};
 use crate::plan::Document;
@@ -45,12 +45,12 @@ impl Store {
     ) -> Result<Kept, E> {
         for _try in 0..TRIES {
             let row = self.read(Table::Plan, CURRENT).await?;
-            let (expect, standing) = match row {
-                Some(row) => (Expect::Version(row.version), row.read(Table::Plan)?),
-                None => (Expect::Absent, Kept::default()),
+            let (seen, standing) = match row {
+                Some(row) => (Seen::Version(row.version), row.read(Table::Plan)?),
+                None => (Seen::Nothing, Kept::default()),
             };
             let next = decide(&standing)?;
-            let mut writes = vec![Write::put(Table::Plan, CURRENT, expect, &next)?];
+            let mut writes = vec![Write::put(Table::Plan, CURRENT, seen, &next)?];
             let audited = Audited {
                 at: now,
                 actor: actor.clone(),

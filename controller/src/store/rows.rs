@@ -35,26 +35,36 @@ pub(crate) struct Row {
     pub(crate) body: String,
 }
 
-/// One change of a row.
+/// One change of a row; a commit is made of these, and done as a whole or not at all.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Write {
     pub(crate) table: Table,
     pub(crate) key: String,
-    /// What must be so, or nothing of the whole commit is done.
-    pub(crate) expect: Expect,
-    /// The new body; the row goes if `None`.
-    pub(crate) body: Option<String>,
+    pub(crate) change: Change,
 }
 
-/// What a change relies on.
+/// What becomes of a row.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    /// A new row; it conflicts if there is one.
+    Create(String),
+    /// The row of this version; it conflicts with every other.
+    Replace(u64, String),
+    /// Whatever stands there.
+    Put(String),
+    /// It goes, if it stands.
+    Delete,
+}
+
+/// The row that a change is decided by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Expect {
-    /// There is no such row.
-    Absent,
-    /// It has this version.
+pub(crate) enum Seen {
+    /// There was none.
+    Nothing,
+    /// It had this version.
     Version(u64),
-    /// Nothing.
-    Anything,
+    /// It does not matter.
+    Unasked,
 }
 
 /// What became of a commit.
@@ -157,22 +167,34 @@ impl Write {
     pub(crate) fn put(
         table: Table,
         key: impl Into<String>,
-        expect: Expect,
+        seen: Seen,
         body: &impl serde::Serialize,
     ) -> Result<Self, StoreError> {
         let key = key.into();
-        match serde_json::to_string(body) {
-            Ok(body) => Ok(Self {
-                table,
-                key,
-                expect,
-                body: Some(body),
-            }),
-            Err(cause) => Err(StoreError::Malformed {
-                table: table.name(),
-                key,
-                cause,
-            }),
+        let body = match serde_json::to_string(body) {
+            Ok(body) => body,
+            Err(cause) => {
+                return Err(StoreError::Malformed {
+                    table: table.name(),
+                    key,
+                    cause,
+                });
+            }
+        };
+        let change = match seen {
+            Seen::Nothing => Change::Create(body),
+            Seen::Version(version) => Change::Replace(version, body),
+            Seen::Unasked => Change::Put(body),
+        };
+        Ok(Self { table, key, change })
+    }
+
+    /// A row's end.
+    pub(crate) fn delete(table: Table, key: impl Into<String>) -> Self {
+        Self {
+            table,
+            key: key.into(),
+            change: Change::Delete,
         }
     }
 }
