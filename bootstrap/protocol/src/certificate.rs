@@ -253,8 +253,9 @@ impl Certificate {
             let most = basic.path_len_constraint;
             basic.ca && most.is_none_or(|most| below <= usize::from(most))
         });
+        // A root need not say what its key is for (RFC 5280, 6.1.4 n).
         let usage = self.extension::<KeyUsage>()?;
-        if !authority || !usage.is_some_and(|usage| usage.key_cert_sign()) {
+        if !authority || usage.is_some_and(|usage| !usage.key_cert_sign()) {
             return Err(CertificateError::NotAnIssuer);
         }
         Ok(())
@@ -350,7 +351,8 @@ pub fn check_path(
         let (issuer, last) = if current.issued_by(anchor) {
             (anchor, true)
         } else {
-            let issuer = others.iter().find(|other| current.issued_by(other));
+            let mut issuers = others.iter().filter(|other| *other != current);
+            let issuer = issuers.find(|other| current.issued_by(other));
             (issuer.ok_or(CertificateError::NoPath)?, false)
         };
         issuer.check_issuer(below)?;
