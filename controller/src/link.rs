@@ -96,7 +96,7 @@ impl Link {
     ) -> Result<Data, LinkError> {
         match self.ask(request).await? {
             Ok(Reply::Data(data)) => Ok(*data),
-            Ok(Reply::Ok) => Err(LinkError::OutOfTurn),
+            Ok(Reply::Ok | Reply::Evidence(_) | Reply::Log(_)) => Err(LinkError::OutOfTurn),
             Err(refusal) => Err(LinkError::Refused(what, refusal)),
         }
     }
@@ -108,7 +108,7 @@ impl Link {
     ) -> Result<Result<(), Refusal>, LinkError> {
         match self.ask(request).await? {
             Ok(Reply::Ok) => Ok(Ok(())),
-            Ok(Reply::Data(_)) => Err(LinkError::OutOfTurn),
+            Ok(Reply::Data(_) | Reply::Evidence(_) | Reply::Log(_)) => Err(LinkError::OutOfTurn),
             Err(refusal) => Ok(Err(refusal)),
         }
     }

@@ -134,7 +134,11 @@ impl Call {
                 return Ok(true);
             }
         };
-        match self.link.order(&Request::Grant(&lease)).await? {
+        let grant = Request::Grant {
+            lease: &lease,
+            ldevid: &[],
+        };
+        match self.link.order(&grant).await? {
             Ok(()) => {
                 desk.leased(&self.node, granter.lease());
                 Ok(true)

@@ -6,6 +6,7 @@ use std::io;
 
 use bartizan_netconf::SessionId;
 use bartizan_netconf::server::Session;
+use bartizan_tls::Established;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -27,6 +28,8 @@ const CHUNK: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) session: Session,
+    /// The TLS session's (RFC 9266).
+    pub(crate) channel_binding: [u8; 32],
     reader: ReadHalf<TlsStream<TcpStream>>,
     writer: WriteHalf<TlsStream<TcpStream>>,
     chunk: Vec<u8>,
@@ -56,10 +59,11 @@ pub(crate) enum ConnectionError {
 
 impl Connection {
     /// Begins a session on a connection that stands.
-    pub(crate) fn new(stream: TlsStream<TcpStream>, id: SessionId) -> Self {
-        let (reader, writer) = split(stream);
+    pub(crate) fn new(established: Established, id: SessionId) -> Self {
+        let (reader, writer) = split(established.stream);
         Self {
             session: Session::new(id),
+            channel_binding: established.channel_binding,
             reader,
             writer,
             chunk: vec![0; CHUNK],

@@ -39,6 +39,7 @@ const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(50);
 /// The controller, and how the gateway stands with it.
 pub(crate) struct Home {
     config: ControlConfig,
+    identity: Identity,
     tls: Arc<ServerConfig>,
     backoff: Backoff,
     last_session: u32,
@@ -94,11 +95,17 @@ impl Home {
         let identity = Identity::new(&config.chain, Arc::new(signer))?;
         Ok(Self {
             tls: server(&identity, &anchors)?,
+            identity,
             config,
             backoff: BACKOFF,
             last_session: 0,
             way: Way::Resting(Some(Instant::now())),
         })
+    }
+
+    /// Who we are in the handshakes to come.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The connection, while a session is open on it.
@@ -122,7 +129,7 @@ impl Home {
                 Ok(established) => {
                     self.last_session = self.last_session.checked_add(1).unwrap_or(1);
                     let id = SessionId(self.last_session);
-                    let connection = Connection::new(established.stream, id);
+                    let connection = Connection::new(established, id);
                     (Step::Opened, Way::Speaking(Box::new(connection)))
                 }
                 Err(error) => (Step::CallFailed(error), Way::Resting(None)),

@@ -9,6 +9,7 @@
 mod connection;
 mod copy;
 mod home;
+mod inquiry;
 mod role;
 
 pub use role::work;

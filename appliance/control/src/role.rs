@@ -2,12 +2,12 @@
 
 use core::time::Duration;
 
-use bartizan_model::config::{ControlConfig, RoleConfig};
+use bartizan_model::config::{ControlConfig, Der, RoleConfig};
 use bartizan_model::message::{
     ControlToEngine, Edge, EngineToControl, RoleToSupervisor, SupervisorToRole,
 };
 use bartizan_netconf::UnixTime;
-use bartizan_netconf::server::{Ended, Gateway};
+use bartizan_netconf::server::{Ended, Finding, Gateway, Heard, Inquiry, Unfound};
 use bartizan_process::journal::{Level, log};
 use bartizan_process::{Counters, Exit, Fault, Started, SupervisorChannel, Watchdog, boot_time};
 use bartizan_tls::{AsyncChannel, Signer, TlsError, Tpm};
@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use crate::copy;
 use crate::home::{CallError, Home, Step};
+use crate::inquiry::TpmDesk;
 
 /// A round at least this often: what is counted is told in time.
 const ROUND: Duration = Duration::from_secs(1);
@@ -39,12 +40,13 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     }
     let mut ends = started.ends;
     let engine = ends.take(Edge::ControlEngine)?;
-    let signer = Signer::ldevid(Tpm::new(ends.take(Edge::ControlTpm)?));
-    // One thread more than the loop's own: for the one handshake there is at a time.
+    let tpm = Tpm::new(ends.take(Edge::ControlTpm)?);
+    // Two threads more than the loop's own: for the one handshake and the one inquiry there is at a
+    // time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .max_blocking_threads(1)
+        .max_blocking_threads(2)
         .build()
         .map_err(|error| Fault::because(Exit::OsErr, "cannot start the event loop", error))?;
     let outcome = runtime.block_on(async {
@@ -53,7 +55,7 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
             config,
             gateway,
             engine,
-            signer,
+            tpm,
             started.supervisor,
             started.watchdog,
         )?;
@@ -86,6 +88,7 @@ fn restore(gateway: &mut Gateway, passed: std::os::fd::OwnedFd) {
 struct Control {
     home: Home,
     gateway: Gateway,
+    tpm: TpmDesk,
     engine: AsyncChannel<EngineToControl, ControlToEngine>,
     supervisor: AsyncChannel<SupervisorToRole, RoleToSupervisor>,
     watchdog: Watchdog,
@@ -94,6 +97,8 @@ struct Control {
     refused: u64,
     /// Whether the last call failed, so that a change is told once.
     lost: Option<bool>,
+    /// What the supervisor was told of whether a session stands.
+    stands: bool,
 }
 
 impl Control {
@@ -101,22 +106,24 @@ impl Control {
         config: ControlConfig,
         gateway: Gateway,
         engine: AsyncChannel<EngineToControl, ControlToEngine>,
-        signer: Signer,
+        tpm: Tpm,
         supervisor: SupervisorChannel,
         watchdog: Watchdog,
     ) -> Result<Self, Fault> {
-        let home = Home::new(config, signer).map_err(|error| {
+        let home = Home::new(config, Signer::ldevid(tpm.clone())).map_err(|error| {
             Fault::because(Exit::Config, "cannot speak with the controller", error)
         })?;
         Ok(Self {
             home,
             gateway,
+            tpm: TpmDesk::new(tpm),
             engine,
             supervisor: AsyncChannel::new(supervisor)?,
             watchdog,
             counters: Counters::default(),
             refused: 0,
             lost: None,
+            stands: false,
         })
     }
 
@@ -126,6 +133,8 @@ impl Control {
             self.watchdog.feed(now);
             self.counters.report(now, self.supervisor.channel_mut())?;
             self.order()?;
+            self.inquire()?;
+            self.tell_whether_it_stands()?;
             tokio::select! {
                 received = self.engine.recv() => {
                     if let Some(received) = received? {
@@ -138,20 +147,47 @@ impl Control {
                         Some(SupervisorToRole::Lifecycle(lifecycle)) => {
                             self.gateway.entered(lifecycle);
                         }
+                        Some(SupervisorToRole::Ldevid(chain)) => self.renew(&chain)?,
                         Some(
                             SupervisorToRole::End(_)
                             | SupervisorToRole::Start(_)
-                            | SupervisorToRole::Ldevid(_)
                             | SupervisorToRole::Farewell(_),
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }
                     }
                 }
+                found = self.tpm.found() => {
+                    let found = found.map_err(|error| {
+                        let what = "the edge to the TPM is broken";
+                        Fault::because(Exit::Unavailable, what, error)
+                    })?;
+                    self.found(found)?;
+                }
                 step = self.home.step() => self.stepped(step)?,
                 () = sleep(self.watchdog.interval().min(ROUND)) => {}
             }
         }
+    }
+
+    /// Shows a newer certificate in the handshakes to come.
+    fn renew(&mut self, chain: &[Der]) -> Result<(), Fault> {
+        self.home.identity().renew(chain).map_err(|error| {
+            Fault::because(Exit::Protocol, "the renewed LDevID is not ours", error)
+        })?;
+        self.counters.count("ldevid-renewed");
+        Ok(())
+    }
+
+    /// Tells the supervisor when a session with the controller begins or ends.
+    fn tell_whether_it_stands(&mut self) -> Result<(), Fault> {
+        let connection = self.home.connection();
+        let stands = connection.is_some_and(|connection| connection.session.is_greeted());
+        if stands != self.stands {
+            self.stands = stands;
+            self.supervisor.send(&RoleToSupervisor::Home(stands))?;
+        }
+        Ok(())
     }
 
     /// Tells the engine what it has room for.
@@ -167,12 +203,65 @@ impl Control {
     fn hear(&mut self, word: EngineToControl) -> Result<(), Fault> {
         self.count_word(&word);
         let heard = self.gateway.heard(word);
+        self.pass_on(heard)
+    }
+
+    /// Begins what the session wants of TPM or certificate.
+    fn inquire(&mut self) -> Result<(), Fault> {
+        let Some(inquiry) = self.gateway.next_inquiry() else {
+            return Ok(());
+        };
+        match inquiry {
+            Inquiry::Quote { nonce, bound, pcrs } => {
+                let Some(connection) = self.home.connection() else {
+                    // Nobody waits for it any more.
+                    return self.found(Err(Unfound::Tpm));
+                };
+                let binding = connection.channel_binding;
+                self.counters.count("quotes");
+                self.tpm.quote(nonce, bound, binding, pcrs);
+                Ok(())
+            }
+            Inquiry::Log { log, offset } => {
+                self.counters.count("log-parts");
+                self.tpm.log(log, offset);
+                Ok(())
+            }
+            Inquiry::Ldevid(chain) => {
+                let judged = self.home.identity().check_renewal(&chain);
+                self.found(match judged {
+                    Ok(()) => Ok(Finding::Ldevid),
+                    Err(error) => {
+                        log(Level::Warn, format_args!("a renewed LDevID: {error}"));
+                        Err(Unfound::Certificate)
+                    }
+                })
+            }
+        }
+    }
+
+    fn found(&mut self, found: Result<Finding, Unfound>) -> Result<(), Fault> {
+        if let Err(reason) = found {
+            self.counters.count(match reason {
+                Unfound::NotPermitted => "tpm-not-permitted",
+                Unfound::Tpm => "tpm-failed",
+                Unfound::Certificate => "ldevid-refused",
+            });
+        }
+        let heard = self.gateway.found(found, boot_time().0);
+        self.pass_on(heard)
+    }
+
+    fn pass_on(&mut self, heard: Heard) -> Result<(), Fault> {
         if heard.running_changed {
             // Before the controller is told: what it is told is done outlives this process.
             let sealed = copy::seal(self.gateway.running())
                 .map_err(|errno| Fault::os("cannot copy running", errno))?;
             let supervisor = self.supervisor.channel_mut();
             supervisor.send_fd(&RoleToSupervisor::Running, sealed)?;
+        }
+        if let Some(chain) = heard.ldevid {
+            self.supervisor.send(&RoleToSupervisor::Ldevid(chain))?;
         }
         let Some(connection) = self.home.connection() else {
             return Ok(());
@@ -257,11 +346,25 @@ impl Control {
                     format_args!("the engine refused an edit: {reason:?}"),
                 );
             }
+            EngineToControl::LeaseRefused(reason) => {
+                self.counters.count("leases-refused");
+                log(
+                    Level::Warn,
+                    format_args!("the engine refused a lease: {reason:?}"),
+                );
+            }
+            EngineToControl::OrderRefused(reason) => {
+                self.counters.count("orders-refused");
+                log(
+                    Level::Warn,
+                    format_args!("the engine refused an order: {reason:?}"),
+                );
+            }
+            EngineToControl::OrderAccepted => {
+                log(Level::Warn, format_args!("the owner ends the ownership"));
+            }
             EngineToControl::LeaseNonce(_)
             | EngineToControl::LeaseAccepted(_)
-            | EngineToControl::LeaseRefused(_)
-            | EngineToControl::OrderAccepted
-            | EngineToControl::OrderRefused(_)
             | EngineToControl::Tunnel(_)
             | EngineToControl::TunnelGone(_)
             | EngineToControl::Notice(_) => {}

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use bartizan_model::report::Notice;
 
+use crate::attestation::{Evidence, LogPart};
 use crate::error::RpcError;
 use crate::framing::{Deframer, Frame, Framing, FramingError, frame};
 use crate::hello::{self, SessionId};
@@ -17,7 +18,7 @@ use crate::limits;
 use crate::xml::XmlError;
 
 pub use answer::Data;
-pub use request::Request;
+pub use request::{Qualified, Request};
 
 /// One connection with a gateway.
 #[derive(Debug)]
@@ -69,6 +70,10 @@ pub enum Reply {
     Ok,
     /// What was asked for.
     Data(Box<Data>),
+    /// A quote.
+    Evidence(Box<Evidence>),
+    /// A part of a log.
+    Log(LogPart),
 }
 
 /// The gateway, or whoever is at the other end, does not speak as a gateway; the session is over.

@@ -3,6 +3,8 @@
 mod config;
 mod place;
 
+use bartizan_model::config::Der;
+
 use crate::edit::config::Config;
 use crate::error::{ErrorInfo, ErrorTag, ErrorType, RpcError};
 use crate::namespace::Namespace;
@@ -13,7 +15,7 @@ use crate::words::{Words, meaning};
 use crate::xml::Reader;
 use crate::{limits, rpc};
 
-pub(crate) use crate::edit::config::lease_error;
+pub(crate) use crate::edit::config::{grant_error, lease_error};
 
 /// What an edit asks for, once it is found in order.
 #[derive(Debug)]
@@ -21,9 +23,17 @@ pub(crate) enum Edit {
     /// Another configuration.
     Policies(Running),
     /// A lease to be judged.
-    Lease(Vec<u8>),
+    Lease(Grant),
     /// Nothing: it was a test, or it names nothing.
     Nothing,
+}
+
+/// A lease and what comes with it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Grant {
+    pub(crate) lease: Vec<u8>,
+    /// A renewed LDevID certificate and its chain, the leaf first; empty where none comes.
+    pub(crate) ldevid: Vec<Der>,
 }
 
 /// `test-option`.

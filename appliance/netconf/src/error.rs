@@ -17,7 +17,7 @@ pub struct RpcError {
     pub tag: ErrorTag,
     /// What is wrong, closer: a word of ours or of the engine.
     pub app_tag: Option<Cow<'static, str>>,
-    /// Where: an `XPath` expression with the prefixes `nc`, `nsfikels` and `bartizan`.
+    /// Where: an `XPath` expression.
     pub path: Option<String>,
     /// For people.
     pub message: Cow<'static, str>,
@@ -139,9 +139,16 @@ impl RpcError {
             writer.leaf(NC, "error-app-tag", app_tag);
         }
         if let Some(path) = &self.path {
-            let prefixes = [Namespace::Netconf, Namespace::Ikeless, Namespace::Bartizan]
-                .map(|namespace| (format!("xmlns:{}", namespace.prefix()), namespace.uri()));
-            let prefixes = prefixes.each_ref().map(|(name, uri)| (name.as_str(), *uri));
+            let declares = |namespace: &Namespace| {
+                let named = format!("{}:", namespace.prefix());
+                path.contains(&named)
+                    .then(|| (format!("xmlns:{}", namespace.prefix()), namespace.uri()))
+            };
+            let prefixes: Vec<_> = Namespace::ALL.iter().filter_map(declares).collect();
+            let prefixes: Vec<_> = prefixes
+                .iter()
+                .map(|(name, uri)| (name.as_str(), *uri))
+                .collect();
             writer.open_with(NC, "error-path", &prefixes);
             writer.text(path);
             writer.close();

@@ -1,6 +1,7 @@
 //! The hello of both ends (RFC 6241, 8.1).
 
 use crate::framing::Framing;
+use crate::library;
 use crate::limits;
 use crate::namespace::Namespace;
 use crate::xml::{Reader, Token, Writer, XmlError};
@@ -20,27 +21,25 @@ const BASE_1_0: &str = "urn:ietf:params:netconf:base:1.0";
 const BASE_1_1: &str = "urn:ietf:params:netconf:base:1.1";
 
 /// What the gateway can do.
-const CAPABILITIES: [&str; 9] = [
+const CAPABILITIES: [&str; 6] = [
     BASE_1_0,
     BASE_1_1,
     "urn:ietf:params:netconf:capability:writable-running:1.0",
     "urn:ietf:params:netconf:capability:rollback-on-error:1.0",
     "urn:ietf:params:netconf:capability:notification:1.0",
     "urn:ietf:params:netconf:capability:interleave:1.0",
-    "urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikec?module=ietf-i2nsf-ikec&revision=2021-07-14",
-    "urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikeless?module=ietf-i2nsf-ikeless\
-     &revision=2021-07-14&features=ikeless-notification",
-    "urn:bartizan:yang:bartizan-ikeless?module=bartizan-ikeless&revision=2026-01-15",
 ];
 
 /// The gateway's hello.
 pub(crate) fn of_server(session: SessionId) -> String {
-    write(&CAPABILITIES, Some(session))
+    let modules = library::capabilities();
+    let modules = modules.iter().map(String::as_str);
+    write(CAPABILITIES.into_iter().chain(modules), Some(session))
 }
 
 /// The owner's hello.
 pub(crate) fn of_client() -> String {
-    write(&[BASE_1_0, BASE_1_1], None)
+    write([BASE_1_0, BASE_1_1].into_iter(), None)
 }
 
 /// Reads a hello.
@@ -106,7 +105,7 @@ pub(crate) fn first(reader: &mut Reader<'_>) -> Result<Token, XmlError> {
     }
 }
 
-fn write(capabilities: &[&str], session: Option<SessionId>) -> String {
+fn write<'a>(capabilities: impl Iterator<Item = &'a str>, session: Option<SessionId>) -> String {
     const NC: Namespace = Namespace::Netconf;
     let mut writer = Writer::new();
     writer.open(NC, "hello");

@@ -27,8 +27,29 @@ pub const DEPTH: usize = 32;
 /// Bytes of a leaf's text; a lease has its own limit.
 pub const LEAF: usize = 4 * 1024;
 
-/// Bytes of a lease.
+/// Instances of a list or leaf-list of PCRs.
+pub const PCRS: usize = 32;
+
+/// Bytes of a lease, and of an order that ends ownership.
 pub const LEASE: usize = 8 * 1024;
+
+/// Certificates of an LDevID chain.
+pub const CHAIN: usize = 4;
+
+/// Bytes of a certificate.
+pub const CERTIFICATE: usize = 4 * 1024;
+
+/// Bytes of a nonce that a verifier gives, at least and at most.
+pub const NONCE_MIN: usize = 16;
+
+/// See [`NONCE_MIN`].
+pub const NONCE_MAX: usize = 64;
+
+/// Bytes of a log in one answer, as they were measured.
+pub const LOG_PART: usize = 256 * 1024;
+
+/// Bytes of a log that is shown event by event.
+pub const LOG: usize = 4 * 1024 * 1024;
 
 /// Bytes of a lease's text: base64, and whitespace where it was wrapped.
 pub const LEASE_TEXT: usize = 12 * 1024;

@@ -1,5 +1,6 @@
 //! Requests (RFC 6241, 4.1 and 7; RFC 5277, 2.1): read as far as they can be judged by themselves.
 
+use crate::attestation::{self, Challenge, LogWanted};
 use crate::edit::{self, Edit};
 use crate::error::{ErrorInfo, ErrorTag, ErrorType, RpcError};
 use crate::filter::Filter;
@@ -8,6 +9,7 @@ use crate::limits;
 use crate::namespace::Namespace;
 use crate::path;
 use crate::running::Running;
+use crate::schema::{CHALLENGE, LOG_RETRIEVAL, ORDER};
 use crate::tree::{missing, unknown_below};
 use crate::xml::{Reader, Tag, Token, Writer};
 
@@ -20,12 +22,21 @@ pub(crate) struct Envelope {
 /// What is asked.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Edit(Edit),
+    Ask(Wanted),
     Get(Option<Filter>),
     GetConfig(Option<Filter>),
     Close,
     Kill(SessionId),
     Subscribe(Option<Filter>),
+}
+
+/// What others than the session answer.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    Edit(Edit),
+    Challenge(Challenge),
+    Log(LogWanted),
+    Order(Vec<u8>),
 }
 
 /// Operations of RFC 6241 that need capabilities which the gateway does not have.
@@ -124,13 +135,24 @@ fn request(reader: &mut Reader<'_>, running: &Running) -> Result<Request, RpcErr
     };
     no_attributes(&tag)?;
     let request = match (tag.namespace, tag.name.as_str()) {
-        (Some(Namespace::Netconf), "edit-config") => edit::read(reader, running).map(Request::Edit),
+        (Some(Namespace::Netconf), "edit-config") => {
+            asked(edit::read(reader, running), Wanted::Edit)
+        }
         (Some(Namespace::Netconf), "get-config") => get_config(reader).map(Request::GetConfig),
         (Some(Namespace::Netconf), "get") => get(reader).map(Request::Get),
         (Some(Namespace::Netconf), "close-session") => close(reader),
         (Some(Namespace::Netconf), "kill-session") => kill(reader),
         (Some(Namespace::Notification), "create-subscription") => {
             subscribe(reader).map(Request::Subscribe)
+        }
+        _ if tag.is(CHALLENGE.namespace, CHALLENGE.name) => {
+            asked(attestation::read_challenge(reader), Wanted::Challenge)
+        }
+        _ if tag.is(LOG_RETRIEVAL.namespace, LOG_RETRIEVAL.name) => {
+            asked(attestation::read_log_wanted(reader), Wanted::Log)
+        }
+        _ if tag.is(ORDER.namespace, ORDER.name) => {
+            asked(attestation::read_order(reader), Wanted::Order)
         }
         (Some(Namespace::Netconf), name) if NOT_SUPPORTED.contains(&name) => {
             Err(not_supported(&tag, "the operation is not supported"))
@@ -147,6 +169,10 @@ fn request(reader: &mut Reader<'_>, running: &Running) -> Result<Request, RpcErr
     }
     reader.end().map_err(|error| error.at(None))?;
     Ok(request)
+}
+
+fn asked<T>(read: Result<T, RpcError>, wanted: fn(T) -> Wanted) -> Result<Request, RpcError> {
+    read.map(|read| Request::Ask(wanted(read)))
 }
 
 fn get_config(reader: &mut Reader<'_>) -> Result<Option<Filter>, RpcError> {

@@ -1,19 +1,29 @@
 //! The documents that the gateway takes and gives, as tables to be read beside the YANG modules.
 
+mod attestation;
 mod bartizan;
 mod ikeless;
+mod library;
 mod value;
 
+use crate::limits;
 use crate::namespace::Namespace;
 
+pub(crate) use attestation::{
+    ATTESTATION_RESPONSE, BINDINGS, Binding, CHALLENGE, EVENT_LOGS, LOG_RETRIEVAL, LOGS, LogForm,
+    ORDER, RATS_SUPPORT,
+};
+
 pub(crate) use bartizan::{
-    ALARMS, COMBINERS, DIALS, EDIT_PROGRAMMED, ENTRY_NOT_PROGRAMMED, GATEWAY, LIFECYCLES, NEEDS,
-    PARAMETER_SETS, REKEY_MODES, RekeyMode, SOURCES, STATES, TUNNEL_ALARM, TUNNEL_ESTABLISHED,
+    ALARMS, COMBINERS, DIALS, EDIT_PROGRAMMED, ENTRY_NOT_PROGRAMMED, GATEWAY, LDEVID_CHAIN,
+    LIFECYCLES, NEEDS, PARAMETER_SETS, REKEY_MODES, RekeyMode, SOURCES, STATES, TUNNEL_ALARM,
+    TUNNEL_ESTABLISHED,
 };
 pub(crate) use ikeless::{
     ACTIONS, DF_BITS, DIRECTIONS, DfBit, IPSEC_IKELESS, MODES, SAD, SAD_ENTRY, SADB_EXPIRE, SPD,
     SPD_ENTRY, STREAMS, SpdAction,
 };
+pub(crate) use library::YANG_LIBRARY;
 pub(crate) use value::{Type, binary};
 
 /// A node of a YANG module.
@@ -24,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
     /// Whether it can be written.
     pub(crate) config: bool,
+    /// The most instances of a list or leaf-list.
+    pub(crate) most: usize,
 }
 
 /// What a node holds.
@@ -38,7 +50,7 @@ pub(crate) enum Kind {
         presence: bool,
         children: &'static [Node],
     },
-    /// Children, once for each combination of the keys.
+    /// Children, once for each combination of the keys; without keys, as often as it says.
     List {
         keys: &'static [&'static str],
         children: &'static [Node],
@@ -87,12 +99,19 @@ impl Node {
         self
     }
 
+    /// Bounds a list otherwise than by [`limits::INNER_ENTRIES`].
+    pub(crate) const fn at_most(mut self, most: usize) -> Self {
+        self.most = most;
+        self
+    }
+
     const fn new(namespace: Namespace, name: &'static str, kind: Kind) -> Self {
         Self {
             namespace,
             name,
             kind,
             config: true,
+            most: limits::INNER_ENTRIES,
         }
     }
 
@@ -156,7 +175,18 @@ mod tests {
             }
             assert!(node.keys().iter().all(|key| node.child(key).is_some()));
         }
-        for root in [&IPSEC_IKELESS, &GATEWAY, &TUNNEL_ESTABLISHED, &SADB_EXPIRE] {
+        for root in [
+            &IPSEC_IKELESS,
+            &GATEWAY,
+            &TUNNEL_ESTABLISHED,
+            &SADB_EXPIRE,
+            &CHALLENGE,
+            &ATTESTATION_RESPONSE,
+            &LOG_RETRIEVAL,
+            &EVENT_LOGS,
+            &RATS_SUPPORT,
+            &YANG_LIBRARY,
+        ] {
             walk(root);
         }
     }

@@ -8,16 +8,17 @@ use bartizan_model::report::{PairReport, TunnelReport};
 use bartizan_model::time::BootTime;
 use base64ct::{Base64, Encoding as _};
 
+use crate::edit::Grant;
 use crate::error::RpcError;
 use crate::policy::View;
-use crate::schema::{ALARMS, GATEWAY, LIFECYCLES, SOURCES, STATES, STREAMS, binary};
+use crate::schema::{ALARMS, GATEWAY, LDEVID_CHAIN, LIFECYCLES, SOURCES, STATES, STREAMS, binary};
 use crate::tree::Tree;
 use crate::words::word;
 
 /// The leaves of the container.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Leaves<'a> {
-    pub(crate) lease: Option<&'a [u8]>,
+    pub(crate) lease: Option<&'a Grant>,
     pub(crate) nonce: Option<Nonce>,
     pub(crate) node: Option<&'a NodeId>,
     pub(crate) lifecycle: Option<Lifecycle>,
@@ -26,8 +27,11 @@ pub(crate) struct Leaves<'a> {
 /// Writes the leaves.
 pub(crate) fn leaves(leaves: &Leaves<'_>) -> Vec<Tree> {
     let mut gateway = Tree::empty(&GATEWAY);
-    if let Some(lease) = leaves.lease {
-        gateway.set("lease", Base64::encode_string(lease));
+    if let Some(grant) = leaves.lease {
+        gateway.set("lease", Base64::encode_string(&grant.lease));
+        for certificate in &grant.ldevid {
+            gateway.set(LDEVID_CHAIN.name, Base64::encode_string(&certificate.0));
+        }
     }
     if let Some(Nonce(nonce)) = leaves.nonce {
         gateway.set("lease-nonce", Base64::encode_string(&nonce));

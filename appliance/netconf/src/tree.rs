@@ -8,7 +8,7 @@ mod decode;
 use core::fmt;
 
 use crate::namespace::Namespace;
-use crate::schema::{Kind, Node};
+use crate::schema::{Kind, Node, Type};
 use crate::xml::Writer;
 
 pub(crate) use apply::{DEFAULT_OPERATIONS, Operation, apply};
@@ -117,7 +117,9 @@ impl Tree {
         match self.node.kind {
             Kind::Leaf(_) | Kind::Container { .. } => true,
             Kind::LeafList(_) => self.text() == other.text(),
-            Kind::List { keys, .. } => keys.iter().all(|key| self.leaf(key) == other.leaf(key)),
+            Kind::List { keys, .. } => {
+                !keys.is_empty() && keys.iter().all(|key| self.leaf(key) == other.leaf(key))
+            }
         }
     }
 
@@ -135,7 +137,17 @@ impl Tree {
 
     /// Writes it with attributes, the prefix in their names.
     pub(crate) fn write_with(&self, writer: &mut Writer, attributes: &[(&str, &str)]) {
-        writer.open_with(self.node.namespace, self.node.name, attributes);
+        if let Kind::Leaf(Type::Identity(_)) | Kind::LeafList(Type::Identity(_)) = self.node.kind
+            && let Some((prefix, _)) = self.text().and_then(|text| text.split_once(':'))
+            && let Some(namespace) = Namespace::prefixed(prefix)
+        {
+            let declared = format!("xmlns:{prefix}");
+            let declaration = [(declared.as_str(), namespace.uri())];
+            let attributes = [&declaration, attributes].concat();
+            writer.open_with(self.node.namespace, self.node.name, &attributes);
+        } else {
+            writer.open_with(self.node.namespace, self.node.name, attributes);
+        }
         match &self.value {
             Value::Text(text) => writer.text(text),
             Value::Inner(children) => {

@@ -43,6 +43,15 @@ impl Identity {
         })
     }
 
+    /// Says whether [`Identity::renew`] would take a chain.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::renew`].
+    pub fn check_renewal(&self, chain: &[Der]) -> Result<(), TlsError> {
+        self.renewed(chain).map(|_renewed| ())
+    }
+
     /// Takes a newer chain over the same key, for the handshakes that begin from now on.
     ///
     /// # Errors
@@ -50,6 +59,12 @@ impl Identity {
     /// [`TlsError::NoCertificate`], [`TlsError::Name`], [`TlsError::OtherKey`] if the leaf is over
     /// another key, [`TlsError::OtherNode`] if it names another node; nothing has changed then.
     pub fn renew(&self, chain: &[Der]) -> Result<(), TlsError> {
+        let renewed = self.renewed(chain)?;
+        *self.shown.lock() = renewed;
+        Ok(())
+    }
+
+    fn renewed(&self, chain: &[Der]) -> Result<Arc<CertifiedKey>, TlsError> {
         let current = self.shown.current();
         let renewed = certified(chain, Arc::clone(&current.key))?;
         if peer_thumbprint(&renewed.cert)? != peer_thumbprint(&current.cert)? {
@@ -62,8 +77,7 @@ impl Identity {
                 presented: node,
             });
         }
-        *self.shown.lock() = renewed;
-        Ok(())
+        Ok(renewed)
     }
 
     pub(crate) fn shown(&self) -> Arc<Shown> {

@@ -89,6 +89,23 @@ pub fn server(identity: &Identity, anchors: &Anchors) -> Result<Arc<ServerConfig
     server_with(identity.shown(), Arc::new(verifier), provider).map(Arc::new)
 }
 
+/// The client's side of the link to the controller's database, which knows its clients by their passwords.
+///
+/// The server's certificate names what the client was told to connect to, and chains to the anchors.
+///
+/// # Errors
+///
+/// [`TlsError::Config`] if rustls refuses it.
+pub fn database_client(anchors: &Anchors, groups: Groups) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = ClientConfig::builder_with_details(provider(groups), Arc::new(SystemClock))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Config)?
+        .with_root_certificates(Arc::clone(&anchors.0))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
 fn client_expecting(
     expected: Expected,
     resolver: Arc<dyn ResolvesClientCert>,

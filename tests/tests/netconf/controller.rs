@@ -182,6 +182,6 @@ impl Session {
 pub(crate) fn data(outcome: Result<Reply, Vec<RpcError>>) -> Data {
     match outcome.unwrap() {
         Reply::Data(data) => *data,
-        Reply::Ok => panic!("no data"),
+        Reply::Ok | Reply::Evidence(_) | Reply::Log(_) => panic!("no data"),
     }
 }

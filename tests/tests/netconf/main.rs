@@ -25,6 +25,10 @@ use gateway::{Gateway, policy};
 
 const LEASED: EngineToControl = EngineToControl::LeaseAccepted(Duration::from_mins(5));
 
+fn grant(lease: &[u8]) -> Request<'_> {
+    Request::Grant { lease, ldevid: &[] }
+}
+
 fn alarm() -> EngineToControl {
     EngineToControl::Notice(Box::new(Notice::Alarm {
         entry: EntryName::try_from("out/a/in/b").unwrap(),
@@ -73,7 +77,7 @@ fn a_gateway_calls_home_and_is_steered() {
     assert_eq!(errors[0].tag, ErrorTag::AccessDenied);
     assert_eq!(errors[0].app_tag.as_deref(), Some("not-attested"));
 
-    session.send(&Request::Grant(b"not a lease"));
+    session.send(&grant(b"not a lease"));
     let lease = gateway.hear();
     assert_eq!(lease, ControlToEngine::Lease(b"not a lease".to_vec()));
     gateway.say(&EngineToControl::LeaseRefused(LeaseRefusal::Malformed));
@@ -81,7 +85,7 @@ fn a_gateway_calls_home_and_is_steered() {
         session.reply().unwrap_err()[0].app_tag.as_deref(),
         Some("malformed")
     );
-    session.send(&Request::Grant(b"a lease"));
+    session.send(&grant(b"a lease"));
     gateway.hear();
     gateway.say(&LEASED);
     assert_eq!(session.reply().unwrap(), Reply::Ok);

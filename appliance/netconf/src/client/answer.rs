@@ -5,6 +5,7 @@ use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::policy::Policy;
 use bartizan_model::report::TunnelReport;
 
+use crate::attestation::{read_evidence, read_log_part};
 use crate::client::{ClientError, MessageId, Received, Reply};
 use crate::error::RpcError;
 use crate::hello::first;
@@ -14,7 +15,10 @@ use crate::notification;
 use crate::path::Path;
 use crate::policy::Entry;
 use crate::running::FIRST_PRIORITY;
-use crate::schema::{GATEWAY, IPSEC_IKELESS, LIFECYCLES, SPD, SPD_ENTRY, binary};
+use crate::schema::{
+    ATTESTATION_RESPONSE, EVENT_LOGS, GATEWAY, IPSEC_IKELESS, LIFECYCLES, Node, SPD, SPD_ENTRY,
+    binary,
+};
 use crate::state;
 use crate::tree::{Source, Tree, content, decode, unknown};
 use crate::words::meaning;
@@ -73,6 +77,14 @@ fn reply(reader: &mut Reader<'_>, tag: &Tag) -> Result<Received, ClientError> {
                 reply = Some(Reply::Data(Box::new(data(reader)?)));
             }
             (Some(Namespace::Netconf), "rpc-error") => errors.extend(RpcError::read(reader)?),
+            _ if tag.is(ATTESTATION_RESPONSE.namespace, ATTESTATION_RESPONSE.name) => {
+                let evidence = read_evidence(&output(reader, &ATTESTATION_RESPONSE)?)?;
+                reply = Some(Reply::Evidence(Box::new(evidence)));
+            }
+            _ if tag.is(EVENT_LOGS.namespace, EVENT_LOGS.name) => {
+                let part = read_log_part(&output(reader, &EVENT_LOGS)?)?;
+                reply = Some(Reply::Log(part));
+            }
             _ => reader.skip()?,
         }
     }
@@ -82,6 +94,12 @@ fn reply(reader: &mut Reader<'_>, tag: &Tag) -> Result<Received, ClientError> {
         _ => Err(errors),
     };
     Ok(Received::Reply { to, outcome })
+}
+
+/// Reads the output of an RPC whose tag was read.
+fn output(reader: &mut Reader<'_>, node: &'static Node) -> Result<Tree, RpcError> {
+    let content = content(reader, node, Path::root(node), Source::Answer)?;
+    Ok(Tree::new(node, content))
 }
 
 fn data(reader: &mut Reader<'_>) -> Result<Data, ClientError> {

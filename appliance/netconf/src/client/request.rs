@@ -1,15 +1,27 @@
 //! What a controller asks.
 
+use bartizan_model::config::Der;
+use bartizan_model::identity::{Log, PcrSelection};
 use bartizan_model::ids::EntryName;
 use bartizan_model::policy::Policy;
 use base64ct::{Base64, Encoding as _};
 
+use crate::attestation::{self, Challenge};
 use crate::client::MessageId;
 use crate::namespace::Namespace;
 use crate::policy::Entry;
-use crate::schema::{GATEWAY, IPSEC_IKELESS, Node, SPD, SPD_ENTRY};
+use crate::schema::{Binding, GATEWAY, IPSEC_IKELESS, LDEVID_CHAIN, Node, SPD, SPD_ENTRY};
 use crate::tree::Tree;
 use crate::xml::Writer;
+
+/// What a quote is qualified by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Qualified {
+    /// The nonce, as it is.
+    ByNonce,
+    /// The nonce, this session's channel binding and the engine's lease nonce.
+    ByNonceAndSession,
+}
 
 /// A request. An edit is applied as a whole or not at all.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +36,30 @@ pub enum Request<'a> {
         put: &'a [Policy],
     },
     /// Grant a lease.
-    Grant(&'a [u8]),
+    Grant {
+        /// The verifier's signed result.
+        lease: &'a [u8],
+        /// The renewed LDevID certificate and its chain, the leaf first; none where it stays.
+        ldevid: &'a [Der],
+    },
+    /// Quote (RFC 9684, 2.1.1.2).
+    Challenge {
+        /// Fresh: 16 to 64 bytes.
+        nonce: &'a [u8],
+        /// PCRs of the SHA-256 bank.
+        pcrs: PcrSelection,
+        /// What the quote is qualified by.
+        qualified: Qualified,
+    },
+    /// Tell a part of a log as it was measured, from this byte on (RFC 9684, 2.1.1.3).
+    Log {
+        /// Which.
+        log: Log,
+        /// Its first byte that is wanted.
+        offset: u32,
+    },
+    /// End the ownership: the verifier's signed order.
+    Order(&'a [u8]),
     /// What is configured.
     Configuration,
     /// What the gateway tells about itself, its lease nonce and tunnels.
@@ -70,12 +105,32 @@ impl Request<'_> {
                     entry.write_with(&mut writer, &[operation("replace")]);
                 }
             }
-            Self::Grant(lease) => {
+            Self::Grant { lease, ldevid } => {
                 edit(&mut writer);
                 let mut gateway = Tree::empty(&GATEWAY);
                 gateway.set("lease", Base64::encode_string(lease));
+                for certificate in *ldevid {
+                    gateway.set(LDEVID_CHAIN.name, Base64::encode_string(&certificate.0));
+                }
                 gateway.write(&mut writer);
             }
+            Self::Challenge {
+                nonce,
+                pcrs,
+                qualified,
+            } => {
+                let challenge = Challenge {
+                    nonce: nonce.to_vec(),
+                    pcrs: *pcrs,
+                    binding: match qualified {
+                        Qualified::ByNonce => None,
+                        Qualified::ByNonceAndSession => Some(Binding::TlsExporter),
+                    },
+                };
+                attestation::challenge(&challenge).write(&mut writer);
+            }
+            Self::Log { log, offset } => attestation::log_wanted(*log, *offset).write(&mut writer),
+            Self::Order(signed) => attestation::order(signed).write(&mut writer),
             Self::Configuration => {
                 writer.open(NC, "get-config");
                 writer.open(NC, "source");

@@ -1,13 +1,17 @@
 //! The content of `config`: read and judged entry by entry, applied to a draft.
 
-use crate::edit::Edit;
+use bartizan_model::config::Der;
+
 use crate::edit::place::place;
+use crate::edit::{Edit, Grant};
 use crate::error::{ErrorInfo, ErrorTag, ErrorType, RpcError};
 use crate::limits;
 use crate::namespace::Namespace;
 use crate::path::{self, Path};
 use crate::running::{Draft, Running};
-use crate::schema::{GATEWAY, IPSEC_IKELESS, Node, SAD, SAD_ENTRY, SPD, SPD_ENTRY, binary};
+use crate::schema::{
+    GATEWAY, IPSEC_IKELESS, LDEVID_CHAIN, Node, SAD, SAD_ENTRY, SPD, SPD_ENTRY, binary,
+};
 use crate::tree::{Operation, Source, Tree, content, decode, operation, unknown, unknown_below};
 use crate::xml::{Attribute, Reader, Tag};
 
@@ -18,7 +22,7 @@ pub(crate) struct Config {
     draft: Draft,
     /// Whether the edit is about the SPD at all.
     policies: bool,
-    lease: Option<Vec<u8>>,
+    lease: Option<Grant>,
 }
 
 impl Config {
@@ -75,7 +79,7 @@ impl Config {
                 ErrorTag::OperationNotSupported,
                 "a lease stands alone in its edit",
             )),
-            Some(lease) => Ok(Edit::Lease(lease)),
+            Some(grant) => Ok(Edit::Lease(grant)),
             None if self.policies => Ok(Edit::Policies(self.draft.finish())),
             None => Ok(Edit::Nothing),
         }
@@ -174,6 +178,22 @@ impl Config {
         let gateway = content(reader, &GATEWAY, way, Source::Edit(inherited))?;
         let gateway = Tree::new(&GATEWAY, gateway);
         let lease = gateway.child("lease");
+        let chain = gateway.children().iter();
+        let chain: Vec<&Tree> = chain.filter(|child| child.node == &LDEVID_CHAIN).collect();
+        for certificate in &chain {
+            match certificate.operation.unwrap_or(inherited) {
+                Operation::Nothing | Operation::Delete | Operation::Remove => {
+                    let message = "a certificate ends by itself";
+                    return Err(chain_error(ErrorTag::OperationNotSupported, message));
+                }
+                Operation::Merge | Operation::Replace | Operation::Create => {}
+            }
+        }
+        if lease.is_none() && !chain.is_empty() {
+            let message = "a certificate comes with a lease";
+            let error = chain_error(ErrorTag::OperationFailed, message);
+            return Err(error.app_tag("must-violation"));
+        }
         let operation = lease.and_then(|lease| lease.operation).unwrap_or(inherited);
         match operation {
             Operation::Nothing => {}
@@ -189,7 +209,10 @@ impl Config {
                 if lease.as_ref().is_some_and(Vec::is_empty) {
                     return Err(lease_error(ErrorTag::InvalidValue, "a lease is not empty"));
                 }
-                self.lease = lease;
+                let der = |text| binary(text, limits::CERTIFICATE).unwrap_or_default();
+                let chain = chain.iter().filter_map(|certificate| certificate.text());
+                let ldevid: Vec<Der> = chain.map(|text| Der(der(text))).collect();
+                self.lease = lease.map(|lease| Grant { lease, ldevid });
             }
         }
         Ok(())
@@ -198,11 +221,20 @@ impl Config {
 
 /// An error about the leaf `lease`.
 pub(crate) fn lease_error(tag: ErrorTag, message: &'static str) -> RpcError {
+    grant_error("lease", tag, message)
+}
+
+fn chain_error(tag: ErrorTag, message: &'static str) -> RpcError {
+    grant_error(LDEVID_CHAIN.name, tag, message)
+}
+
+/// An error about a part of what is granted.
+pub(crate) fn grant_error(leaf: &str, tag: ErrorTag, message: &'static str) -> RpcError {
     let error = RpcError::new(ErrorType::Application, tag, message);
-    let Some(lease) = GATEWAY.child("lease") else {
+    let Some(leaf) = GATEWAY.child(leaf) else {
         return error;
     };
-    error.at(Path::child(&Path::root(&GATEWAY), lease, &[]).render())
+    error.at(Path::child(&Path::root(&GATEWAY), leaf, &[]).render())
 }
 
 /// Reads the content of `sad` and its end. Keys are made by the gateways, so no SA comes from a

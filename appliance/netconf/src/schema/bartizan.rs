@@ -5,7 +5,7 @@ use bartizan_model::policy::{Combiner, Dial, Need, ParameterSet};
 use bartizan_model::report::{Alarm, QkdRefusal, SourceSet, TunnelState};
 
 use crate::limits;
-use crate::namespace::Namespace::Bartizan;
+use crate::namespace::Namespace::{Bartizan, BartizanAttestation};
 use crate::schema::{Node, Type};
 use crate::words::{Words, meaning};
 
@@ -163,11 +163,20 @@ const SOURCES_LEAF: Node = state(
 );
 const SINCE: Node = state("since", U64);
 
+/// `bartizan-attestation`'s: what comes with a lease.
+pub(crate) const LDEVID_CHAIN: Node = Node::leaf_list(
+    BartizanAttestation,
+    "ldevid-chain",
+    Type::Binary(limits::CERTIFICATE),
+)
+.at_most(limits::CHAIN);
+
 /// The gateway as its owner sees it.
 pub(crate) static GATEWAY: Node = container(
     "gateway",
     &[
         leaf("lease", Type::Binary(limits::LEASE)),
+        LDEVID_CHAIN,
         state("lease-nonce", Type::Binary(32)),
         state("node", Type::Text),
         state(

@@ -7,6 +7,7 @@ use bartizan_model::policy::Prefix;
 use base64ct::{Base64, Encoding as _};
 
 use crate::limits;
+use crate::namespace::Namespace;
 
 /// The type of a leaf.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +30,16 @@ pub(crate) enum Type {
     InnerProtocol,
     /// Base64 of at most so many bytes.
     Binary(usize),
+    /// One of these identities, written with the prefix of [`Namespace::prefix`].
+    Identity(&'static [(Namespace, &'static str)]),
 }
 
 impl Type {
     /// The most bytes of its text.
     pub(crate) const fn limit(self) -> usize {
         match self {
-            // No other binary leaf is written.
-            Self::Binary(_) => limits::LEASE_TEXT,
+            // Base64, and whitespace where it was wrapped.
+            Self::Binary(max) => max.saturating_add(max >> 1),
             Self::Boolean
             | Self::Unsigned(_)
             | Self::Int32
@@ -44,7 +47,8 @@ impl Type {
             | Self::Word(_)
             | Self::Address
             | Self::Prefix
-            | Self::InnerProtocol => limits::LEAF,
+            | Self::InnerProtocol
+            | Self::Identity(_) => limits::LEAF,
         }
     }
 
@@ -62,6 +66,13 @@ impl Type {
             Self::InnerProtocol if trimmed == "any" => Some(String::from(trimmed)),
             Self::InnerProtocol => number(trimmed, 255),
             Self::Binary(max) => binary(trimmed, max).map(|bytes| Base64::encode_string(&bytes)),
+            Self::Identity(known) => {
+                let (prefix, name) = trimmed.split_once(':')?;
+                let namespace = Namespace::prefixed(prefix)?;
+                known
+                    .contains(&(namespace, name))
+                    .then(|| String::from(trimmed))
+            }
         }
     }
 }

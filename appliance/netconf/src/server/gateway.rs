@@ -1,18 +1,24 @@
 //! What outlives a session.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
+use bartizan_model::config::Der;
 use bartizan_model::ids::{EditId, NodeId, Nonce, Reqid};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{ControlToEngine, EngineToControl};
 use bartizan_model::report::{Notice, TunnelReport};
 
-use crate::edit::Edit;
-use crate::error::RpcError;
+use crate::attestation::{self, LogWanted};
+use crate::edit::{Edit, Grant};
+use crate::error::{ErrorTag, ErrorType, RpcError};
 use crate::filter::Selection;
+use crate::library;
 use crate::namespace::Namespace;
+use crate::rpc::Wanted;
 use crate::running::Running;
 use crate::schema::{GATEWAY, IPSEC_IKELESS, SPD};
+use crate::server::inquiry::{Finding, Inquiry, Unfound, unfound};
 use crate::server::refusal;
 use crate::state::{self, Leaves};
 use crate::tree::Tree;
@@ -26,29 +32,47 @@ pub struct Gateway {
     running: Running,
     question: Option<Question>,
     orders: VecDeque<ControlToEngine>,
+    inquiry: Option<Inquiry>,
     last_edit: EditId,
     nonce: Option<Nonce>,
-    lease: Option<Vec<u8>>,
+    lease: Option<Grant>,
     tunnels: BTreeMap<Reqid, TunnelReport>,
 }
 
-/// What the engine has been asked and has not answered.
+/// What has been asked and has no answer yet.
 #[derive(Debug)]
 enum Question {
-    Edit { id: EditId, next: Running },
+    Edit {
+        id: EditId,
+        next: Running,
+    },
     Restore(EditId),
-    Lease(Vec<u8>),
+    /// Its certificate is being judged.
+    Ldevid(Grant),
+    Lease(Grant),
+    Order,
+    Quote,
+    Log,
 }
 
-/// The engine's answer to what a session asked.
+/// What a reply holds.
 #[derive(Debug)]
-pub struct Verdict(pub(crate) Result<(), RpcError>);
+pub(crate) enum Told {
+    Ok,
+    Tree(Tree),
+}
 
-/// What came of a word of the engine.
+/// The answer to what a session asked.
+#[derive(Debug)]
+pub struct Verdict(pub(crate) Result<Told, RpcError>);
+
+/// What came of a word of the engine, or of a finding.
 #[derive(Debug, Default)]
 pub struct Heard {
     /// The answer to what the session asked.
     pub verdict: Option<Verdict>,
+    /// A renewed LDevID certificate and its chain, which came with a lease that counts.
+    pub ldevid: Option<Vec<Der>>,
     /// The running configuration is another: its copy goes to the supervisor before the answer goes
     /// to the controller.
     pub running_changed: bool,
@@ -74,6 +98,7 @@ impl Gateway {
             running: Running::default(),
             question: None,
             orders: VecDeque::new(),
+            inquiry: None,
             last_edit: EditId(0),
             nonce: None,
             lease: None,
@@ -97,7 +122,7 @@ impl Gateway {
         &self.running
     }
 
-    /// Says whether the engine has yet to answer a question; a session waits with its next request.
+    /// Says whether a question has yet to be answered; a session waits with its next request.
     pub fn is_busy(&self) -> bool {
         self.question.is_some()
     }
@@ -105,6 +130,11 @@ impl Gateway {
     /// The next word to the engine, if there is one.
     pub fn next_order(&mut self) -> Option<ControlToEngine> {
         self.orders.pop_front()
+    }
+
+    /// The question for TPM or certificate, once.
+    pub fn next_inquiry(&mut self) -> Option<Inquiry> {
+        self.inquiry.take()
     }
 
     /// Takes the appliance's state.
@@ -126,8 +156,10 @@ impl Gateway {
             EngineToControl::LeaseRefused(reason) => {
                 return self.lease_judged(Err(refusal::lease(reason)));
             }
-            // No session can order the end of ownership yet.
-            EngineToControl::OrderAccepted | EngineToControl::OrderRefused(_) => {}
+            EngineToControl::OrderAccepted => return self.order_judged(Ok(Told::Ok)),
+            EngineToControl::OrderRefused(reason) => {
+                return self.order_judged(Err(refusal::order(reason)));
+            }
             EngineToControl::Tunnel(report) => {
                 self.tunnels.insert(report.reqid, *report);
             }
@@ -144,33 +176,96 @@ impl Gateway {
         Heard::default()
     }
 
-    /// Asks the engine what a session wants; `Some` where it need not be asked.
-    pub(crate) fn ask(&mut self, edit: Edit) -> Option<Verdict> {
-        match edit {
-            Edit::Nothing => return Some(Verdict(Ok(()))),
-            Edit::Lease(lease) => {
-                self.orders.push_back(ControlToEngine::Lease(lease.clone()));
-                self.question = Some(Question::Lease(lease));
+    /// Takes what was found, `uptime` after the boot.
+    pub fn found(&mut self, found: Result<Finding, Unfound>, uptime: Duration) -> Heard {
+        let asked = self.question.take();
+        let verdict = match (asked, found) {
+            (Some(Question::Quote), Ok(Finding::Quoted(quoted))) => {
+                Ok(Told::Tree(attestation::evidence(&quoted, uptime)))
             }
-            Edit::Policies(next) => {
+            (Some(Question::Log), Ok(Finding::Log(part))) => {
+                Ok(Told::Tree(attestation::log_part(Some(&part), uptime)))
+            }
+            (Some(Question::Ldevid(grant)), Ok(Finding::Ldevid)) => {
+                self.ask_lease(grant);
+                return Heard::default();
+            }
+            (Some(Question::Quote | Question::Log | Question::Ldevid(_)), Err(reason)) => {
+                Err(unfound(reason))
+            }
+            // Nothing of it was asked.
+            (other, _) => {
+                self.question = other;
+                return Heard::default();
+            }
+        };
+        Heard {
+            verdict: Some(Verdict(verdict)),
+            ..Heard::default()
+        }
+    }
+
+    /// Asks whoever knows what a session wants; `Some` where nobody need be asked.
+    pub(crate) fn ask(&mut self, wanted: Wanted) -> Option<Verdict> {
+        match wanted {
+            Wanted::Edit(Edit::Nothing) => return Some(Verdict(Ok(Told::Ok))),
+            Wanted::Edit(Edit::Lease(grant)) if grant.ldevid.is_empty() => self.ask_lease(grant),
+            Wanted::Edit(Edit::Lease(grant)) => {
+                self.inquiry = Some(Inquiry::Ldevid(grant.ldevid.clone()));
+                self.question = Some(Question::Ldevid(grant));
+            }
+            Wanted::Edit(Edit::Policies(next)) => {
                 let id = self.next_edit();
                 self.orders.push_back(ControlToEngine::BeginEdit(id));
                 self.orders.extend(self.running.changes(&next));
                 self.orders.push_back(ControlToEngine::CommitEdit(id));
                 self.question = Some(Question::Edit { id, next });
             }
+            Wanted::Challenge(challenge) => {
+                let bound = match challenge.binding.map(|_tls_exporter| self.nonce) {
+                    None => None,
+                    Some(Some(nonce)) => Some(nonce),
+                    Some(None) => return Some(Verdict(Err(no_nonce()))),
+                };
+                self.inquiry = Some(Inquiry::Quote {
+                    nonce: challenge.nonce,
+                    bound,
+                    pcrs: challenge.pcrs,
+                });
+                self.question = Some(Question::Quote);
+            }
+            Wanted::Log(LogWanted { ours: false, .. }) => {
+                let nothing = attestation::log_part(None, Duration::ZERO);
+                return Some(Verdict(Ok(Told::Tree(nothing))));
+            }
+            Wanted::Log(LogWanted { log, offset, .. }) => {
+                self.inquiry = Some(Inquiry::Log { log, offset });
+                self.question = Some(Question::Log);
+            }
+            Wanted::Order(signed) => {
+                self.orders.push_back(ControlToEngine::Order(signed));
+                self.question = Some(Question::Order);
+            }
         }
         None
+    }
+
+    fn ask_lease(&mut self, grant: Grant) {
+        let lease = grant.lease.clone();
+        self.orders.push_back(ControlToEngine::Lease(lease));
+        self.question = Some(Question::Lease(grant));
     }
 
     /// Writes what is wanted of the gateway into an open `data` element.
     pub(crate) fn write(&self, datastore: Datastore, wanted: &Selection<'_>, writer: &mut Writer) {
         self.write_policies(wanted, writer);
         self.write_gateway(datastore, wanted, writer);
-        if datastore == Datastore::Everything
-            && let Some(streams) = wanted.pick(&state::streams())
-        {
-            streams.write(writer);
+        if datastore == Datastore::Everything {
+            for document in [state::streams(), attestation::support(), library::data()] {
+                if let Some(picked) = wanted.pick(&document) {
+                    picked.write(writer);
+                }
+            }
         }
     }
 
@@ -200,7 +295,7 @@ impl Gateway {
 
     fn write_gateway(&self, datastore: Datastore, wanted: &Selection<'_>, writer: &mut Writer) {
         let mut leaves = Leaves {
-            lease: self.lease.as_deref(),
+            lease: self.lease.as_ref(),
             ..Leaves::default()
         };
         let mut gateway = Tree::empty(&GATEWAY);
@@ -231,9 +326,9 @@ impl Gateway {
                 let running_changed = next != self.running;
                 self.running = next;
                 Heard {
-                    verdict: Some(Verdict(Ok(()))),
+                    verdict: Some(Verdict(Ok(Told::Ok))),
                     running_changed,
-                    notice: None,
+                    ..Heard::default()
                 }
             }
             Some(Question::Restore(id)) if id == edit => Heard::default(),
@@ -267,21 +362,34 @@ impl Gateway {
     }
 
     fn lease_judged(&mut self, judgement: Result<(), RpcError>) -> Heard {
-        let Some(Question::Lease(lease)) = self.question.take_if(|asked| asked.is_lease()) else {
+        let is_lease = |asked: &mut Question| matches!(asked, Question::Lease(_));
+        let Some(Question::Lease(grant)) = self.question.take_if(is_lease) else {
             return Heard::default();
         };
+        let mut ldevid = None;
         if judgement.is_ok() {
-            self.lease = Some(lease);
+            ldevid = Some(grant.ldevid.clone()).filter(|chain| !chain.is_empty());
+            self.lease = Some(grant);
         }
         Heard {
-            verdict: Some(Verdict(judgement)),
+            verdict: Some(Verdict(judgement.map(|()| Told::Ok))),
+            ldevid,
+            ..Heard::default()
+        }
+    }
+
+    fn order_judged(&mut self, judgement: Result<Told, RpcError>) -> Heard {
+        let is_order = |asked: &mut Question| matches!(asked, Question::Order);
+        let verdict = self.question.take_if(is_order);
+        Heard {
+            verdict: verdict.map(|_asked| Verdict(judgement)),
             ..Heard::default()
         }
     }
 }
 
-impl Question {
-    const fn is_lease(&self) -> bool {
-        matches!(self, Self::Lease(_))
-    }
+fn no_nonce() -> RpcError {
+    let message = "the engine has shown no nonce yet to bind the quote to";
+    let error = RpcError::new(ErrorType::Application, ErrorTag::OperationFailed, message);
+    error.app_tag("no-lease-nonce")
 }

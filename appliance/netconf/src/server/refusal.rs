@@ -3,6 +3,7 @@
 use bartizan_model::ids::EntryName;
 use bartizan_model::message::{EditRefusal, LeaseRefusal};
 
+use crate::attestation::order_error;
 use crate::edit::lease_error;
 use crate::error::{ErrorTag, ErrorType, RpcError};
 use crate::path::Path;
@@ -93,21 +94,32 @@ pub(crate) fn edit(refusal: EditRefusal, entry: &EntryName) -> RpcError {
 
 /// What the controller is told of a refused lease.
 pub(crate) fn lease(refusal: LeaseRefusal) -> RpcError {
+    let (app_tag, message) = signed(refusal);
+    lease_error(ErrorTag::InvalidValue, message).app_tag(app_tag)
+}
+
+/// What the controller is told of a refused order.
+pub(crate) fn order(refusal: LeaseRefusal) -> RpcError {
+    let (app_tag, message) = signed(refusal);
+    order_error(ErrorTag::InvalidValue, message).app_tag(app_tag)
+}
+
+/// What is wrong with something that the verifier should have signed.
+fn signed(refusal: LeaseRefusal) -> (&'static str, &'static str) {
     use LeaseRefusal as R;
 
-    let (app_tag, message) = match refusal {
-        R::Malformed => ("malformed", "not a lease"),
+    match refusal {
+        R::Malformed => ("malformed", "not what the verifier signs"),
         R::Signature => (
             "signature",
-            "a lease has two good signatures of the verifier",
+            "two good signatures of the verifier are asked for",
         ),
-        R::OtherDevice => ("other-device", "the lease is for another gateway"),
-        R::Nonce => ("nonce", "the lease does not carry the outstanding nonce"),
+        R::OtherDevice => ("other-device", "it is for another gateway"),
+        R::Nonce => ("nonce", "it does not carry the outstanding nonce"),
         R::Times => ("times", "the lease ends before it begins, or too late"),
         R::Unattested => ("unattested", "the lease rests on no attestation"),
         R::Status => ("status", "the verifier does not affirm"),
-    };
-    lease_error(ErrorTag::InvalidValue, message).app_tag(app_tag)
+    }
 }
 
 fn way_into(entry: &EntryName, steps: &[&str]) -> String {

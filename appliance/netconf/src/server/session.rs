@@ -13,7 +13,7 @@ use crate::namespace::Namespace;
 use crate::notification;
 use crate::path;
 use crate::rpc::{self, Envelope, Request};
-use crate::server::gateway::{Datastore, Gateway, Verdict};
+use crate::server::gateway::{Datastore, Gateway, Told, Verdict};
 use crate::time::UnixTime;
 use crate::xml::Writer;
 
@@ -31,7 +31,7 @@ pub struct Session {
     /// Notifications that wait for a gap between replies.
     queue: Vec<u8>,
     subscription: Option<Subscription>,
-    /// The request that the engine is asked about.
+    /// The request that waits for its verdict.
     asked: Option<Envelope>,
     messages: u64,
     refused: u64,
@@ -122,8 +122,8 @@ impl Session {
     pub fn advance(&mut self, gateway: &mut Gateway) {
         let input = core::mem::take(&mut self.input);
         let mut rest = input.as_slice();
-        // An edit waits for the engine, and what follows waits with it; also for what an earlier
-        // session or a restoration asked.
+        // An edit waits for the engine, a challenge for the TPM, and what follows waits with it; also
+        // for what an earlier session or a restoration asked.
         while self.ended.is_none() && self.asked.is_none() && !gateway.is_busy() {
             match self.deframer.take(&mut rest) {
                 Ok(Some(frame)) => self.message(frame, gateway),
@@ -134,10 +134,10 @@ impl Session {
         self.input = rest.to_vec();
     }
 
-    /// Gives the engine's verdict to the request that waits for it.
+    /// Gives the verdict to the request that waits for it.
     pub fn answer(&mut self, verdict: Verdict) {
         if let Some(envelope) = self.asked.take() {
-            self.reply(&envelope, verdict.0.map(|()| Answer::Ok));
+            self.reply(&envelope, verdict.0.map(Answer::Told));
         }
     }
 
@@ -222,12 +222,12 @@ impl Session {
         let (envelope, request) = rpc::read(body, gateway.running());
         let answer = match request {
             Err(error) => Err(error),
-            Ok(Request::Edit(edit)) => {
-                let Some(verdict) = gateway.ask(edit) else {
+            Ok(Request::Ask(wanted)) => {
+                let Some(verdict) = gateway.ask(wanted) else {
                     self.asked = Some(envelope);
                     return;
                 };
-                verdict.0.map(|()| Answer::Ok)
+                verdict.0.map(Answer::Told)
             }
             Ok(Request::Get(filter)) => Ok(Answer::data(gateway, Datastore::Everything, filter)),
             Ok(Request::GetConfig(filter)) => {
@@ -235,7 +235,7 @@ impl Session {
             }
             Ok(Request::Close) => {
                 self.ended = Some(Ended::Closed);
-                Ok(Answer::Ok)
+                Ok(Answer::Told(Told::Ok))
             }
             Ok(Request::Kill(session)) => Err(self.no_session_to_kill(session)),
             Ok(Request::Subscribe(filter)) => self.subscribe(filter),
@@ -252,7 +252,7 @@ impl Session {
             ));
         }
         self.subscription = Some(Subscription { filter });
-        Ok(Answer::Ok)
+        Ok(Answer::Told(Told::Ok))
     }
 
     /// There is one session at a time, and no session kills itself (RFC 6241, 7.9).
@@ -270,7 +270,8 @@ impl Session {
         let mut writer = Writer::new();
         envelope.open_reply(&mut writer);
         match answer {
-            Ok(Answer::Ok) => writer.leaf(Namespace::Netconf, "ok", ""),
+            Ok(Answer::Told(Told::Ok)) => writer.leaf(Namespace::Netconf, "ok", ""),
+            Ok(Answer::Told(Told::Tree(tree))) => tree.write_with(&mut writer, &[]),
             Ok(Answer::Data {
                 gateway,
                 datastore,
@@ -306,7 +307,7 @@ impl Session {
 
 /// What a request is answered with.
 enum Answer<'a> {
-    Ok,
+    Told(Told),
     Data {
         gateway: &'a Gateway,
         datastore: Datastore,

@@ -1,7 +1,6 @@
 //! XML to trees, checked against the schema while it is read.
 
 use crate::error::{ErrorInfo, ErrorTag, ErrorType, RpcError};
-use crate::limits;
 use crate::namespace::Namespace;
 use crate::path::Path;
 use crate::schema::{Kind, Node, Type};
@@ -73,9 +72,12 @@ fn leaf(
     path: &Path<'_>,
     source: Source,
 ) -> Result<String, RpcError> {
-    let text = reader
-        .leaf(value.limit())
-        .map_err(|error| error.at(Some(path.render())))?;
+    let text = if matches!(value, Type::Identity(_)) {
+        reader.identity(value.limit())
+    } else {
+        reader.leaf(value.limit())
+    };
+    let text = text.map_err(|error| error.at(Some(path.render())))?;
     match value.canonical(&text) {
         Some(text) => Ok(text),
         // What is taken out need not be said again.
@@ -147,7 +149,7 @@ fn check_alone(child: &Tree, siblings: &[Tree], parent: &Path<'_>) -> Result<(),
         }
         Kind::LeafList(_) | Kind::List { .. } => {
             let instances = siblings.iter().filter(|other| other.node == child.node);
-            if instances.count() < limits::INNER_ENTRIES {
+            if instances.count() < child.node.most {
                 return Ok(());
             }
             error(ErrorTag::TooBig, "a list has too many instances")

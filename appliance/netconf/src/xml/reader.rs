@@ -231,6 +231,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// As [`Reader::leaf`], of an identity: its namespace is written with our prefix, whatever the
+    /// document's is. Nothing is there where the namespace is none of ours.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::leaf`].
+    pub(crate) fn identity(&mut self, limit: usize) -> Result<String, XmlError> {
+        let text = self.leaf(limit)?;
+        let text = text.trim();
+        if !is_qualified(QName(text)) {
+            return Ok(String::new());
+        }
+        // The reader leaves an element's scope only with its next token.
+        let (bound, local) = self.inner.resolver().resolve(QName(text), true);
+        let ResolveResult::Bound(Uri(uri)) = bound else {
+            return Ok(String::new());
+        };
+        let named = Namespace::of(uri).map(|namespace| {
+            let prefix = namespace.prefix();
+            format!("{prefix}:{}", local.as_ref())
+        });
+        Ok(named.unwrap_or_default())
+    }
+
     /// Passes over the rest of the open element and its end.
     ///
     /// # Errors

@@ -368,7 +368,7 @@ impl Ends {
     fn data(&mut self, request: &Request<'_>) -> Data {
         match self.ask(request) {
             Reply::Data(data) => *data,
-            other @ Reply::Ok => panic!("{other:?}"),
+            other @ (Reply::Ok | Reply::Evidence(_) | Reply::Log(_)) => panic!("{other:?}"),
         }
     }
 

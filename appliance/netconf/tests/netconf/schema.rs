@@ -17,10 +17,35 @@ use bartizan_model::report::{
 use bartizan_model::time::BootTime;
 use bartizan_netconf::UnixTime;
 
-use crate::bench::{Bench, one, rpc};
+use crate::bench::{Bench, all, one, rpc};
 use crate::documents::{GET_CONFIG, OUTBOUND, discard, edit};
 
 const IKELESS: &str = "ietf-i2nsf-ikeless@2021-07-14.yang";
+
+/// What the hello names besides.
+const MODULES: [&str; 2] = [
+    "ietf-tcg-algs@2024-12-05.yang",
+    "ietf-tpm-remote-attestation@2024-12-05.yang",
+];
+
+/// What the YANG library is written in.
+const LIBRARY: [&str; 2] = [
+    "ietf-datastores@2018-02-14.yang",
+    "ietf-yang-library@2019-01-04.yang",
+];
+
+const OURS: [&str; 2] = [
+    "bartizan-ikeless@2026-01-15.yang",
+    "bartizan-attestation@2026-02-02.yang",
+];
+
+/// The features that the hello names.
+const FEATURES: [&str; 4] = [
+    "ietf-netconf:writable-running,rollback-on-error",
+    "ietf-i2nsf-ikeless:ikeless-notification",
+    "ietf-tcg-algs:tpm20",
+    "ietf-tpm-remote-attestation:",
+];
 
 /// `yanglint` with the modules of the gateway.
 struct Yanglint {
@@ -51,7 +76,11 @@ impl Yanglint {
     #[expect(clippy::disallowed_methods, reason = "a test with a judge of its own")]
     fn command(&self) -> Command {
         let mut command = Command::new("yanglint");
-        command.arg("-p").arg(&self.published);
+        command
+            .arg("-p")
+            .arg(&self.published)
+            .arg("-p")
+            .arg(folder());
         command
     }
 
@@ -63,12 +92,24 @@ impl Yanglint {
             std::thread::current().id()
         ));
         std::fs::write(&file, document).unwrap();
-        let output = self
-            .command()
+        let mut command = self.command();
+        for features in FEATURES {
+            command.args(["-F", features]);
+        }
+        let output = command
             .args(["-t", kind])
             .arg(self.published.join("ietf-netconf@2011-06-01.yang"))
             .arg(self.published.join(IKELESS))
-            .arg(ours())
+            // All of a library's module is mandatory, its deprecated half too.
+            .args(
+                (kind == "get")
+                    .then_some(LIBRARY)
+                    .into_iter()
+                    .flatten()
+                    .map(|module| self.published.join(module)),
+            )
+            .args(MODULES.map(|module| self.published.join(module)))
+            .args(OURS.map(|module| folder().join(module)))
             .arg(&file)
             .output()
             .expect("yanglint (package libyang2-tools) runs");
@@ -80,8 +121,8 @@ impl Yanglint {
     }
 }
 
-fn ours() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("yang/bartizan-ikeless@2026-01-15.yang")
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("yang")
 }
 
 /// The content of `data`, which is the document that the modules are about.
@@ -142,23 +183,22 @@ fn pair() -> PairReport {
 }
 
 #[test]
-fn our_module_stands_on_the_published_ones() {
+fn our_modules_stand_on_the_published_ones() {
     let Some(yanglint) = Yanglint::new() else {
         return;
     };
-    let output = yanglint
-        .command()
-        .args(["-f", "tree"])
-        .arg(ours())
-        .output()
-        .expect("yanglint (package libyang2-tools) runs");
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
-    assert!(output.status.success());
-    assert!(
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .contains("hybrid-keying")
-    );
+    for (module, node) in OURS.into_iter().zip(["hybrid-keying", "channel-binding"]) {
+        let output = yanglint
+            .command()
+            .args(["-f", "tree"])
+            .arg(folder().join(module))
+            .output()
+            .expect("yanglint (package libyang2-tools) runs");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+        assert!(output.status.success());
+        let tree = String::from_utf8(output.stdout).unwrap();
+        assert!(tree.contains(node), "{tree}");
+    }
 }
 
 #[test]
@@ -180,9 +220,33 @@ fn the_state_that_the_gateway_shows_is_valid() {
     };
     let reply = full().ask(
         "<get><filter><gateway xmlns=\"urn:bartizan:yang:bartizan-ikeless\"/>\
-         <ipsec-ikeless xmlns=\"urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikeless\"/></filter></get>",
+         <ipsec-ikeless xmlns=\"urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikeless\"/>\
+         <rats-support-structures \
+         xmlns=\"urn:ietf:params:xml:ns:yang:ietf-tpm-remote-attestation\"/></filter></get>",
     );
     assert_eq!(yanglint.judge("data", &data(&reply)), Ok(()));
+}
+
+#[test]
+fn the_yang_library_is_valid_and_names_what_there_is() {
+    let Some(yanglint) = Yanglint::new() else {
+        return;
+    };
+    let reply = full().ask(
+        "<get><filter><yang-library xmlns=\"urn:ietf:params:xml:ns:yang:ietf-yang-library\"/>\
+         </filter></get>",
+    );
+    let library = data(&reply);
+    assert_eq!(yanglint.judge("get", &library), Ok(()));
+    let names = all(&library, "name");
+    let modules = names.iter().skip(1).zip(all(&library, "revision"));
+    let mut files = modules.filter(|(name, _)| name.contains('-'));
+    let exists = |(name, revision): (&String, String)| {
+        let file = format!("{name}@{revision}.yang");
+        yanglint.published.join(&file).exists() || folder().join(&file).exists()
+    };
+    assert_eq!(files.clone().count(), 15);
+    assert!(files.all(exists), "{library}");
 }
 
 #[test]
@@ -219,7 +283,10 @@ fn the_edits_that_the_owner_sends_are_valid() {
             remove: &names,
             put: &data.policies[..2],
         },
-        Request::Grant(&[1, 2, 3]),
+        Request::Grant {
+            lease: &[1, 2, 3],
+            ldevid: &[],
+        },
         Request::Configuration,
         Request::State,
         Request::Everything,

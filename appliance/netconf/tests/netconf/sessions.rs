@@ -10,6 +10,10 @@ use bartizan_netconf::client::{Client, Received, Reply, Request};
 use bartizan_netconf::server::{Ended, Gateway, Session};
 use bartizan_netconf::{ErrorTag, SessionId, UnixTime};
 
+fn grant(lease: &[u8]) -> Request<'_> {
+    Request::Grant { lease, ldevid: &[] }
+}
+
 /// Both ends of a connection that carries `step` bytes at a time.
 struct Connection {
     client: Client,
@@ -116,7 +120,7 @@ fn a_session_works_however_the_bytes_arrive() {
         assert_eq!(state.nonce, Some(Nonce([9; 32])));
         assert_eq!(state.lifecycle, Some(Lifecycle::Attesting));
         assert_eq!(state.node.unwrap().as_str(), "gw-a.example");
-        assert_eq!(connection.ask(&Request::Grant(&[1, 2, 3])), Reply::Ok);
+        assert_eq!(connection.ask(&grant(&[1, 2, 3])), Reply::Ok);
         assert_eq!(connection.ask(&Request::Subscribe), Reply::Ok);
 
         let notice = Notice::Programmed { entries: 3 };
@@ -155,7 +159,7 @@ fn requests_in_a_row_are_answered_in_their_order() {
 #[test]
 fn the_owner_reads_errors() {
     let mut connection = connected(1000);
-    connection.client.send(&Request::Grant(&[])).unwrap();
+    connection.client.send(&grant(&[])).unwrap();
     let received = connection.settle();
     let [
         Received::Reply {

@@ -390,15 +390,41 @@ fn a_hello_is_due_first() {
 #[test]
 fn an_error_tells_where_in_words_of_declared_prefixes() {
     let mut bench = Bench::new();
-    let reply = bench.ask(&edit(&OUTBOUND.replacen("<reqid>1", "<reqid>0", 1)));
-    for (prefix, uri) in [
-        ("nsfikels", "urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikeless"),
-        ("bartizan", "urn:bartizan:yang:bartizan-ikeless"),
+    let chain =
+        "<ldevid-chain xmlns=\"urn:bartizan:yang:bartizan-attestation\">AA==</ldevid-chain>";
+    let chain = edit_config(
+        "",
+        &format!("<gateway xmlns=\"urn:bartizan:yang:bartizan-ikeless\">{chain}</gateway>"),
+    );
+    for (operation, prefixes) in [
+        (
+            edit(&OUTBOUND.replacen("<reqid>1", "<reqid>0", 1)),
+            vec![("nsfikels", "urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikeless")],
+        ),
+        (
+            edit(&OUTBOUND.replacen("<combiner>hmac", "<combiner>md5", 1)),
+            vec![
+                ("nsfikels", "urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikeless"),
+                ("bartizan", "urn:bartizan:yang:bartizan-ikeless"),
+            ],
+        ),
+        (
+            chain,
+            vec![
+                ("bartizan", "urn:bartizan:yang:bartizan-ikeless"),
+                ("batt", "urn:bartizan:yang:bartizan-attestation"),
+            ],
+        ),
     ] {
-        assert!(
-            reply.contains(&format!("xmlns:{prefix}=\"{uri}\"")),
-            "{reply}"
-        );
+        let reply = bench.ask(&operation);
+        let path = one(&reply, "error-path").unwrap();
+        for (prefix, uri) in prefixes {
+            assert!(path.contains(&format!("/{prefix}:")), "{reply}");
+            assert!(
+                reply.contains(&format!("xmlns:{prefix}=\"{uri}\"")),
+                "{reply}"
+            );
+        }
+        assert_eq!(one(&reply, "error-type").as_deref(), Some("application"));
     }
-    assert_eq!(one(&reply, "error-type").as_deref(), Some("application"));
 }

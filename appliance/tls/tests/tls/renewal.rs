@@ -40,6 +40,12 @@ async fn no_certificate_over_another_key_or_of_another_node_takes_the_place() {
     let ca = Ca::new();
     let (a, other) = (ca.issue(&["gw-a"]), ca.issue(&["gw-a"]));
     let (id, _tpm) = a.identity();
+    let later = ca.renew(&["gw-a"], &a.key);
+    assert!(matches!(id.check_renewal(&later), Ok(())));
+    assert!(matches!(
+        id.check_renewal(&other.chain),
+        Err(TlsError::OtherKey)
+    ));
     assert!(matches!(id.renew(&other.chain), Err(TlsError::OtherKey)));
     assert!(matches!(
         id.renew(&ca.renew(&["gw-b"], &a.key)),
