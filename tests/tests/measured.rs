@@ -2,11 +2,12 @@
 
 use std::{fs, path::Path, process::Command};
 
+use bartizan_evidence::{appraisal::replay, cose::VerifierKeys, reference::ReferenceValues};
 use bartizan_tests::{
     in_guest,
     testbed::{
         boot::{Boot, scratch_folder},
-        measured::{Image, PHASES, Pcrs, tamper},
+        measured::{Builder, Image, PHASES, Pcrs, tamper},
         process::run,
         swtpm::Swtpm,
     },
@@ -27,6 +28,28 @@ fn pcr_11_is_what_systemd_foretells() {
         let foretold = run(&mut command);
         let (_, foretold) = foretold.split_once("11:sha256=").unwrap();
         assert_eq!(value(foretold), image.measured().pcrs()[&11]);
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_logs_and_the_reference_values_are_those_of_the_boot() {
+    let folder = scratch_folder();
+    let builder = Builder::new();
+    for image in [Image::approved(), Image::changed()] {
+        builder.leave(&Image::approved(), &image, &folder);
+        let read = |name| fs::read(folder.join(name)).unwrap();
+        let replayed = replay(&read("firmware.log"), &read("userspace.log")).unwrap();
+        let pcrs = image.measured().pcrs();
+        for pcr in 0..24 {
+            let measured = pcrs.get(&pcr).copied();
+            assert_eq!(replayed.is_extended(pcr), measured.is_some(), "PCR {pcr}");
+            assert!(measured.is_none_or(|value| replayed.value(pcr) == value));
+        }
+        let keys = builder.reference_keys();
+        let keys = VerifierKeys::new(&keys.es384, &keys.ml_dsa_65).unwrap();
+        let values = ReferenceValues::verify(&builder.reference_values(&image), &keys).unwrap();
+        assert_eq!(values.phases[0].pcr11, pcrs[&11]);
     }
     fs::remove_dir_all(folder).unwrap();
 }

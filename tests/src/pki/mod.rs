@@ -14,6 +14,7 @@
 
 mod authority;
 mod maker;
+mod signer;
 mod swtpm;
 
 use std::fs;
@@ -23,6 +24,7 @@ use bartizan_tpm::{Ldevid, Tpm};
 
 pub use authority::{Authority, Certified, Valid};
 pub use maker::Maker;
+pub use signer::Signer;
 pub use swtpm::LoopbackTpm;
 
 /// Two authorities and the directory that their work goes to.

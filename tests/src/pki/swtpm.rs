@@ -1,7 +1,7 @@
 //! A TPM in software, over TCP on loopback: the way the TPM's library reaches one without a driver.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -63,6 +63,14 @@ impl LoopbackTpm {
     /// Its name for the TPM's library.
     pub fn tcti(&self) -> String {
         format!("swtpm:host=127.0.0.1,port={}", self.port)
+    }
+
+    /// A line to it, for bytes of commands; it serves one line at a time.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn connect(&self) -> TcpStream {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("reach swtpm")
     }
 
     /// Kills it, as a TPM that is pulled out.

@@ -3,18 +3,20 @@
 //! They extend the PCRs of the gateway's TPM before the appliance starts, and leave the logs of it, and the signature
 //! over the expected PCR 11, in the folder that the tpm role reads.
 
+mod builder;
 mod log;
 mod policy;
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     path::Path,
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+pub use builder::{Builder, OS_VERSION};
 pub use policy::PolicyKey;
 
 /// The SHA-256 bank's values.
@@ -180,9 +182,16 @@ impl Measured {
     /// # Panics
     /// If the TPM refuses.
     pub fn extend(&self, device: &Path) {
-        let mut device = open(device);
+        self.extend_over(&mut open(device));
+    }
+
+    /// The same over any line to the TPM.
+    ///
+    /// # Panics
+    /// If the TPM refuses.
+    pub fn extend_over(&self, tpm: &mut (impl Read + Write)) {
         for event in &self.events {
-            extend(&mut device, event.pcr, event.digest);
+            extend(tpm, event.pcr, event.digest);
         }
     }
 
@@ -214,7 +223,7 @@ fn open(device: &Path) -> File {
 }
 
 /// `TPM2_PCR_Extend` (TPM 2.0 Library, Part 3, 22.2), by the bytes: no library of the TPM is linked here.
-fn extend(device: &mut File, pcr: u8, digest: [u8; 32]) {
+fn extend(tpm: &mut (impl Read + Write), pcr: u8, digest: [u8; 32]) {
     const SUCCESS: &[u8] = &[0; 4];
     let mut command = Vec::new();
     command.extend(0x8002_u16.to_be_bytes()); // TPM_ST_SESSIONS
@@ -227,9 +236,9 @@ fn extend(device: &mut File, pcr: u8, digest: [u8; 32]) {
     command.extend(1_u32.to_be_bytes());
     command.extend(0x000b_u16.to_be_bytes()); // TPM_ALG_SHA256
     command.extend(digest);
-    device.write_all(&command).expect("order the TPM");
+    tpm.write_all(&command).expect("order the TPM");
     let mut reply = [0; 64];
-    let length = device.read(&mut reply).expect("hear the TPM");
+    let length = tpm.read(&mut reply).expect("hear the TPM");
     assert_eq!(
         &reply[..length][6..10],
         SUCCESS,
