@@ -1,13 +1,13 @@
-//! `appliance.toml`: one file, read once, every key known and checked.
+//! `appliance.toml`: what the image says of the box; one file, read once, every key known and
+//! checked.
 //!
 //! It lies on the verity root and is measured, so it is trusted; it is checked all the same, because
-//! a wrong value is an operator's error and must be found before the first role starts.
+//! a wrong value must be found before the first role starts. What the owner says is not here: it is
+//! learned by enrolling and kept as [`ownership`](crate::ownership).
 
-use core::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use bartizan_model::config::{Groups, Unattested, XfrmConfig};
-use bartizan_model::ids::{NodeId, SaeId};
+use bartizan_model::config::{BootstrapServer, Unattested};
 use bartizan_model::message::Memory;
 use serde::Deserialize;
 
@@ -47,62 +47,50 @@ pub enum ConfigError {
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// This gateway.
-    pub node: NodeId,
-    /// Its own addresses.
-    pub addresses: Vec<IpAddr>,
-    /// The LDevID certificate and its chain, PEM, the leaf first.
-    pub ldevid: PathBuf,
-    /// Where to call home, and what its certificate names.
-    pub controller: Remote,
-    /// The pinned verifier.
-    pub verifier: Verifier,
-    /// The TCP port of the peer role.
-    pub peer_port: u16,
-    /// Where the peer role listens.
-    pub peer_listen: Vec<IpAddr>,
-    /// Who may have signed a peer's certificate, PEM.
-    pub peer_anchors: PathBuf,
-    /// The KME beside this gateway.
-    pub kme: Option<Kme>,
+    /// What the box is.
+    pub platform: Platform,
+    /// Who signs its vouchers.
+    pub manufacturer: Manufacturer,
+    /// Where an owner is looked for.
+    pub discovery: Discovery,
+    /// The folder in which ownership is kept; the supervisor alone writes it.
+    pub state: PathBuf,
     /// Whether a lease without attestation counts.
     pub unattested: Unattested,
     /// What every lock-down must achieve.
     pub required: Required,
 }
 
-/// A TLS server that this gateway dials.
+/// The box and its image, as the input of `get-bootstrapping-data` names them (RFC 8572, 7.3).
 #[derive(Clone, Debug)]
-pub struct Remote {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// The `dNSName` of its certificate.
-    pub name: NodeId,
-    /// Who may have signed it, PEM.
-    pub anchors: PathBuf,
+pub struct Platform {
+    /// `hw-model`.
+    pub hw_model: String,
+    /// `os-name`.
+    pub os_name: String,
+    /// `os-version`: dotted numbers.
+    pub os_version: String,
 }
 
-/// The verifier's public keys.
+/// The two roots that a voucher must verify under.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Verifier {
-    /// ECDSA P-384, SEC 1 uncompressed, 97 bytes.
+pub struct Manufacturer {
+    /// A root certificate with an ECDSA P-384 key, PEM.
     pub es384: PathBuf,
-    /// ML-DSA-65, 1952 bytes.
+    /// An ML-DSA-65 public key, 1952 bytes.
     pub ml_dsa_65: PathBuf,
 }
 
-/// The KME.
+/// Where an owner is looked for (RFC 8572, 4).
 #[derive(Clone, Debug)]
-pub struct Kme {
-    /// Its REST server.
-    pub remote: Remote,
-    /// Our name there.
-    pub sae: SaeId,
-    /// The certificate that it knows us by, PEM, the leaf first.
-    pub chain: PathBuf,
-    /// The key agreement it may offer.
-    pub groups: Groups,
+pub struct Discovery {
+    /// The folder in which signed data from removable media or the site shows up.
+    pub media: PathBuf,
+    /// The folder of networkd's leases.
+    pub leases: PathBuf,
+    /// The image's own bootstrap servers, asked last.
+    pub servers: Vec<BootstrapServer>,
 }
 
 /// What every process must have achieved. The rest of a lock-down is required without a key:
@@ -140,8 +128,7 @@ impl Config {
             cause,
         })?;
         let mut config = Self::parse(&text)?;
-        let directory = path.parent().unwrap_or(Path::new(""));
-        config.resolve(directory);
+        config.resolve(path.parent().unwrap_or(Path::new("")));
         Ok(config)
     }
 
@@ -154,31 +141,14 @@ impl Config {
         document::parse(text)
     }
 
-    /// What xfrm must let pass beside the policies.
-    pub fn xfrm(&self) -> XfrmConfig {
-        let kme = self.kme.iter().map(|kme| kme.remote.address);
-        XfrmConfig {
-            addresses: self.addresses.clone(),
-            peer_port: self.peer_port,
-            services: core::iter::once(self.controller.address)
-                .chain(kme)
-                .collect(),
-        }
-    }
-
     fn resolve(&mut self, directory: &Path) {
-        let own = [
-            &mut self.ldevid,
-            &mut self.controller.anchors,
-            &mut self.verifier.es384,
-            &mut self.verifier.ml_dsa_65,
-            &mut self.peer_anchors,
-        ];
-        let kme = self
-            .kme
-            .as_mut()
-            .map(|kme| [&mut kme.remote.anchors, &mut kme.chain]);
-        for path in own.into_iter().chain(kme.into_iter().flatten()) {
+        for path in [
+            &mut self.manufacturer.es384,
+            &mut self.manufacturer.ml_dsa_65,
+            &mut self.discovery.media,
+            &mut self.discovery.leases,
+            &mut self.state,
+        ] {
             *path = directory.join(&path);
         }
     }

@@ -5,11 +5,17 @@
 //! one of them does.
 #![forbid(unsafe_code)]
 
+pub mod boot;
+pub mod briefing;
+pub mod chain;
 pub mod config;
-pub mod credentials;
+pub mod ownership;
 pub mod roles;
+pub mod roots;
 pub mod running;
+pub mod sources;
 pub mod status;
+pub mod store;
 pub mod supervisor;
 pub mod switchboard;
 pub mod table;

@@ -7,12 +7,14 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::process::ExitCode;
 
+use bartizan::briefing::Briefing;
 use bartizan::config::Config;
-use bartizan::credentials::Credentials;
+use bartizan::roots;
+use bartizan::store::Store;
 use bartizan::supervisor::{Supervisor, missing};
 use bartizan::users::Users;
 use bartizan_process::journal::{self, Level};
-use bartizan_process::{Exit, Fault, Notifier, Watchdog, lock_down_supervisor};
+use bartizan_process::{Exit, Fault, Folders, Notifier, Watchdog, lock_down_supervisor};
 
 mod inherited;
 mod reception;
@@ -39,8 +41,11 @@ fn serve() -> Result<Infallible, Fault> {
     }
     let wrong = |error| Fault::because(Exit::Config, "configuration", error);
     let config = Config::read(Path::new(&file)).map_err(wrong)?;
-    let credentials = Credentials::read(&config)
+    let roots = roots::read(&config.manufacturer)
         .map_err(|error| Fault::because(Exit::Config, "configuration", error))?;
+    let unusable = |error| Fault::because(Exit::IoErr, "ownership", error);
+    let store = Store::open(&config.state).map_err(unusable)?;
+    let kept = store.read().map_err(unusable)?;
     let passwd = std::fs::read_to_string("/etc/passwd")
         .map_err(|error| Fault::because(Exit::OsErr, "cannot read /etc/passwd", error))?;
     let users = Users::from_passwd(&passwd)?;
@@ -49,11 +54,19 @@ fn serve() -> Result<Infallible, Fault> {
         .map_err(|error| Fault::because(Exit::OsErr, "cannot reach the service manager", error))?;
     let watchdog = Watchdog::from_env(notifier);
 
-    let achieved = lock_down_supervisor()?;
+    let folders = Folders {
+        read: vec![
+            config.discovery.media.clone(),
+            config.discovery.leases.clone(),
+        ],
+        write: vec![config.state.clone()],
+    };
+    let achieved = lock_down_supervisor(&folders)?;
     if let Some(missing) = missing(&config.required, false, &achieved) {
         let what = format!("the supervisor is not locked down as required: {missing}");
         return Err(Fault::new(Exit::NoPerm, what));
     }
-    let supervisor = Supervisor::owned(config.node.clone(), config.required);
-    Reception::new(config, credentials, users, inherited, watchdog, supervisor).serve()
+    let supervisor = Supervisor::new(config.required, kept);
+    let briefing = Briefing { config, roots };
+    Reception::new(briefing, store, users, inherited, watchdog, supervisor).serve()
 }

@@ -1,19 +1,22 @@
 //! The supervisor's loop: connections in, ends out.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
-use bartizan::config::Config;
-use bartizan::credentials::Credentials;
+use bartizan::briefing::Briefing;
 use bartizan::roles::EDGES;
 use bartizan::status::Readers;
+use bartizan::store::{Store, StoreError};
 use bartizan::supervisor::{Act, Supervisor};
 use bartizan::switchboard::{RoleChannel, accept, take};
 use bartizan::users::Users;
-use bartizan::{running, switchboard};
+use bartizan::{running, sources, switchboard};
+use bartizan_model::config::Sources;
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, Role, SupervisorToRole};
+use bartizan_model::time::BootTime;
 use bartizan_process::journal::{self, Level};
 use bartizan_process::{ChannelError, Exit, Fault, Watchdog, boot_time, socket_pair};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,15 +27,20 @@ use crate::inherited::Inherited;
 /// The most messages of one role before the next is heard.
 const TURN: usize = 64;
 
+/// Between two looks for where an owner may be found.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Everything that the loop holds.
 pub(crate) struct Reception {
-    config: Config,
-    credentials: Credentials,
+    briefing: Briefing,
+    store: Store,
     users: Users,
     switchboard: OwnedFd,
     status: OwnedFd,
     running: Option<OwnedFd>,
     watchdog: Watchdog,
+    sources: Sources,
+    look_again: BootTime,
     supervisor: Supervisor,
     roles: BTreeMap<Role, RoleChannel>,
     readers: Readers,
@@ -40,16 +48,18 @@ pub(crate) struct Reception {
 
 impl Reception {
     pub(crate) fn new(
-        config: Config,
-        credentials: Credentials,
+        briefing: Briefing,
+        store: Store,
         users: Users,
         inherited: Inherited,
         watchdog: Watchdog,
         supervisor: Supervisor,
     ) -> Self {
         Self {
-            config,
-            credentials,
+            sources: sources::look(&briefing.config.discovery),
+            look_again: boot_time().after(LOOK),
+            briefing,
+            store,
             users,
             switchboard: inherited.switchboard,
             status: inherited.status,
@@ -74,6 +84,7 @@ impl Reception {
             for role in self.roles.keys().copied().collect::<Vec<_>>() {
                 self.hear(role)?;
             }
+            self.look_for_an_owner()?;
             self.show()?;
         }
     }
@@ -145,10 +156,10 @@ impl Reception {
             let before = self.supervisor.state();
             let acts = self.supervisor.hears(boot_time(), role, received.message)?;
             let mut passed = received.fd;
+            self.tell_of(before);
             for act in acts {
                 self.act(act, &mut passed)?;
             }
-            self.tell_of(before);
         }
         Ok(())
     }
@@ -162,7 +173,27 @@ impl Reception {
                     .send(&SupervisorToRole::Lifecycle(state))?;
                 Ok(())
             }
-            Act::StoreRunning => self.store(passed.take()),
+            Act::StoreRunning => self.store_running(passed.take()),
+            Act::Keep => match self.supervisor.owned() {
+                Some(owned) => self.store.keep(owned).map_err(not_stored),
+                None => Ok(()),
+            },
+            Act::Renew(role) => self.renew(role),
+            Act::BeginEnd(farewell) => self.store.begin_end(farewell).map_err(not_stored),
+            Act::Dismiss(farewell) => {
+                self.channel(Role::Tpm)?
+                    .send(&SupervisorToRole::Farewell(farewell))?;
+                Ok(())
+            }
+            Act::Forget => self.store.forget().map_err(not_stored),
+            Act::Warn(text) => {
+                journal::log(Level::Warn, format_args!("{text}"));
+                Ok(())
+            }
+            Act::BeginAgain(why) => Err(Fault::new(
+                Exit::TempFail,
+                format!("{why}: all begin again"),
+            )),
         }
     }
 
@@ -183,9 +214,12 @@ impl Reception {
         } else {
             None
         };
+        let (state, owned) = (self.supervisor.state(), self.supervisor.owned());
         let config = self
-            .credentials
-            .role_config(&self.config, role, running.is_some());
+            .briefing
+            .of(role, state, owned, &self.sources, running.is_some());
+        let config = config
+            .ok_or_else(|| Fault::new(Exit::Software, format!("{role:?} without an owner")))?;
         let start = SupervisorToRole::Start(config);
         let channel = self.channel(role)?;
         match running {
@@ -195,8 +229,16 @@ impl Reception {
         Ok(())
     }
 
+    fn renew(&mut self, role: Role) -> Result<(), Fault> {
+        let owned = self.supervisor.owned();
+        let chain = owned.map(|owned| owned.ownership().ldevid.clone());
+        self.channel(role)?
+            .send(&SupervisorToRole::Ldevid(chain.unwrap_or_default()))?;
+        Ok(())
+    }
+
     /// Gives the copy of `running` to the service manager, over a restart of everything.
-    fn store(&self, copy: Option<OwnedFd>) -> Result<(), Fault> {
+    fn store_running(&self, copy: Option<OwnedFd>) -> Result<(), Fault> {
         let copy = copy.ok_or_else(|| Fault::new(Exit::Software, "no copy came along"))?;
         running::check(&copy).map_err(|error| Fault::because(Exit::Protocol, "control", error))?;
         self.watchdog
@@ -219,6 +261,25 @@ impl Reception {
         }
     }
 
+    /// Tells bootstrap what networkd was offered, and what was plugged in, since the last look.
+    fn look_for_an_owner(&mut self) -> Result<(), Fault> {
+        let now = boot_time();
+        if self.supervisor.state() != Lifecycle::Discovering || now < self.look_again {
+            return Ok(());
+        }
+        self.look_again = now.after(LOOK);
+        let sources = sources::look(&self.briefing.config.discovery);
+        if sources == self.sources {
+            return Ok(());
+        }
+        self.sources = sources;
+        if self.supervisor.is_started(Role::Bootstrap) {
+            let word = SupervisorToRole::Sources(Box::new(self.sources.clone()));
+            self.channel(Role::Bootstrap)?.send(&word)?;
+        }
+        Ok(())
+    }
+
     /// Shows the status to who has asked.
     fn show(&mut self) -> Result<(), Fault> {
         let now = boot_time();
@@ -235,6 +296,10 @@ impl Reception {
         self.readers.go_on(now);
         Ok(())
     }
+}
+
+fn not_stored(error: StoreError) -> Fault {
+    Fault::because(Exit::IoErr, "ownership", error)
 }
 
 fn words(state: Lifecycle) -> String {

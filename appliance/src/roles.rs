@@ -18,41 +18,65 @@ pub struct RoleRow {
     pub user: &'static str,
     /// Whether it keeps secrets in locked memory.
     pub secrets: bool,
+    /// When it is at work without any end.
+    pub alone: &'static [Lifecycle],
 }
 
 /// Every role.
-pub const ROLES: [RoleRow; 6] = [
+pub const ROLES: [RoleRow; 7] = [
     RoleRow {
         role: Role::Engine,
         user: "bartizan-engine",
         secrets: true,
+        alone: &[],
     },
     RoleRow {
         role: Role::Xfrm,
         user: "bartizan-xfrm",
         secrets: true,
+        alone: XFRM_ALONE,
     },
     RoleRow {
         role: Role::Control,
         user: "bartizan-control",
         secrets: false,
+        alone: &[],
     },
     RoleRow {
         role: Role::Peer,
         user: "bartizan-peer",
         secrets: false,
+        alone: &[],
     },
     RoleRow {
         role: Role::Qkd,
         user: "bartizan-qkd",
         secrets: true,
+        alone: &[],
     },
     RoleRow {
         role: Role::Tpm,
         user: "bartizan-tpm",
         secrets: false,
+        alone: TPM_ALONE,
+    },
+    RoleRow {
+        role: Role::Bootstrap,
+        user: "bartizan-bootstrap",
+        secrets: false,
+        alone: &[],
     },
 ];
+
+/// The kernel lets pass what the state allows, though nobody gives xfrm orders.
+const XFRM_ALONE: &[Lifecycle] = &[
+    Lifecycle::Discovering,
+    Lifecycle::Enrolling,
+    Lifecycle::Quarantined,
+];
+
+/// What the TPM holds decides which state comes next.
+const TPM_ALONE: &[Lifecycle] = &[Lifecycle::Factory];
 
 /// An edge, its two roles, and the states in which they get its ends.
 #[derive(Clone, Copy, Debug)]
@@ -65,19 +89,26 @@ pub struct EdgeRow {
     pub granted: &'static [Lifecycle],
 }
 
-/// From the first state in which the appliance has an owner.
+/// Until there is an owner; and in a boot that may not use the LDevID, which can report by the
+/// IDevID alone.
+const UNOWNED: &[Lifecycle] = &[
+    Lifecycle::Discovering,
+    Lifecycle::Enrolling,
+    Lifecycle::Quarantined,
+];
+
+/// While the owner's key can be used.
 const OWNED: &[Lifecycle] = &[
     Lifecycle::Attesting,
     Lifecycle::Attested,
     Lifecycle::Operational,
-    Lifecycle::Quarantined,
 ];
 
 /// Only while a lease lives.
 const LEASED: &[Lifecycle] = &[Lifecycle::Attested, Lifecycle::Operational];
 
 /// Every edge.
-pub const EDGES: [EdgeRow; 7] = [
+pub const EDGES: [EdgeRow; 8] = [
     row(Edge::ControlEngine, Role::Control, Role::Engine, OWNED),
     row(Edge::EngineXfrm, Role::Engine, Role::Xfrm, OWNED),
     row(Edge::ControlTpm, Role::Control, Role::Tpm, OWNED),
@@ -85,6 +116,7 @@ pub const EDGES: [EdgeRow; 7] = [
     row(Edge::EngineQkd, Role::Engine, Role::Qkd, LEASED),
     row(Edge::PeerTpm, Role::Peer, Role::Tpm, LEASED),
     row(Edge::QkdTpm, Role::Qkd, Role::Tpm, LEASED),
+    row(Edge::BootstrapTpm, Role::Bootstrap, Role::Tpm, UNOWNED),
 ];
 
 const fn row(edge: Edge, one: Role, other: Role, granted: &'static [Lifecycle]) -> EdgeRow {
@@ -119,14 +151,14 @@ mod tests {
         let mut table = String::new();
         for state in Lifecycle::ALL {
             writeln!(table, "{state:?}").unwrap();
-            for RoleRow { role, .. } in ROLES {
+            for RoleRow { role, alone, .. } in ROLES {
                 let edges: Vec<_> = edges_of(role, state)
                     .map(|row| format!("{:?}", row.edge))
                     .collect();
-                let edges = if edges.is_empty() {
-                    "-".to_owned()
-                } else {
-                    edges.join(" ")
+                let edges = match (edges.is_empty(), alone.contains(&state)) {
+                    (true, true) => "alone".to_owned(),
+                    (true, false) => "-".to_owned(),
+                    (false, _) => edges.join(" "),
                 };
                 writeln!(table, "  {role:?}: {edges}").unwrap();
             }

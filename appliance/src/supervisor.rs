@@ -2,15 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bartizan_model::ids::{NodeId, Reqid};
+use bartizan_model::config::Der;
+use bartizan_model::identity::{Farewell, TpmFound};
+use bartizan_model::ids::Reqid;
 use bartizan_model::lifecycle::{Event, Lifecycle};
 use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor};
-use bartizan_model::report::{Snapshot, TunnelReport};
+use bartizan_model::ownership::Ownership;
+use bartizan_model::report::{OwnerReport, QuarantineReason, Snapshot, TunnelReport};
 use bartizan_model::time::BootTime;
 use bartizan_process::{Exit, Fault};
 
+use crate::boot::{Beginning, beginning};
 use crate::config::Required;
-use crate::roles::{EDGES, ROLES, edges_of, row_of};
+use crate::ownership::Owned;
+use crate::roles::{EDGES, EdgeRow, ROLES, edges_of, row_of};
+use crate::store::Kept;
 
 /// The most names that the roles may count under, together.
 const COUNTERS_MAX: usize = 256;
@@ -22,7 +28,7 @@ const COUNTER_NAME_MAX: usize = 64;
 const TUNNELS_MAX: usize = 12_000;
 
 /// What the loop does next, in this order.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Act {
     /// Make the edge and send each of its roles its end.
     Grant(Edge),
@@ -32,6 +38,20 @@ pub enum Act {
     Tell(Role, Lifecycle),
     /// Check the descriptor that came along and give it to the service manager.
     StoreRunning,
+    /// Keep the ownership as it stands.
+    Keep,
+    /// Tell a started role the renewed LDevID certificate.
+    Renew(Role),
+    /// Put the ownership aside: its end begins.
+    BeginEnd(Farewell),
+    /// Tell tpm that the owner's keys go.
+    Dismiss(Farewell),
+    /// Forget the ownership.
+    Forget,
+    /// Say to the journal what was refused, and why.
+    Warn(String),
+    /// End: all begin again, with what was kept or forgotten.
+    BeginAgain(&'static str),
 }
 
 /// How far a role has come.
@@ -48,9 +68,15 @@ enum Standing {
 /// Everything that the supervisor knows.
 #[derive(Debug)]
 pub struct Supervisor {
-    node: NodeId,
     required: Required,
     state: Lifecycle,
+    kept: Kept,
+    /// Whether the TPM has been looked into.
+    found: bool,
+    quarantine: Option<QuarantineReason>,
+    /// The end that tpm was told to bring about.
+    farewell: Option<Farewell>,
+    home: bool,
     /// Whether a policy stands, as the engine last said; a restored one does before the first lease.
     in_force: bool,
     roles: BTreeMap<Role, Standing>,
@@ -62,13 +88,16 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Begins the life of an appliance that has an owner.
-    pub fn owned(node: NodeId, required: Required) -> Self {
-        let state = Lifecycle::Factory.after(Event::BootedOwned);
+    /// Begins a boot with what the state folder keeps; what the TPM holds decides how it goes on.
+    pub fn new(required: Required, kept: Kept) -> Self {
         Self {
-            node,
             required,
-            state: state.unwrap_or(Lifecycle::Factory),
+            state: Lifecycle::Factory,
+            kept,
+            found: false,
+            quarantine: None,
+            farewell: None,
+            home: false,
             in_force: false,
             roles: BTreeMap::new(),
             achieved: BTreeMap::new(),
@@ -79,9 +108,28 @@ impl Supervisor {
         }
     }
 
+    /// Whose the appliance is, if anybody's.
+    pub fn owned(&self) -> Option<&Owned> {
+        if let Kept::Owner(owned) = &self.kept {
+            Some(owned)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a session with the controller stands.
+    pub fn home(&self) -> bool {
+        self.home
+    }
+
     /// Where the appliance stands.
     pub fn state(&self) -> Lifecycle {
         self.state
+    }
+
+    /// Whether a role is at work.
+    pub fn is_started(&self, role: Role) -> bool {
+        self.roles.get(&role) == Some(&Standing::Started)
     }
 
     /// A process of this role has connected: true if it is the only one.
@@ -151,6 +199,31 @@ impl Supervisor {
                 self.counted(role, &name, total)
             }
             (Some(Standing::Started), Role::Control, Said::Running) => Ok(vec![Act::StoreRunning]),
+            (Some(Standing::Started), Role::Control, Said::Home(stands)) => {
+                self.home = stands;
+                Ok(Vec::new())
+            }
+            (Some(Standing::Started), Role::Control, Said::Ldevid(chain)) => Ok(self.renew(chain)),
+            (Some(Standing::Started), Role::Tpm, Said::Found(found)) if !self.found => {
+                self.begin(found)
+            }
+            (Some(Standing::Started), Role::Tpm, Said::Gone(farewell))
+                if self.farewell == Some(farewell) =>
+            {
+                Ok(self.end(farewell))
+            }
+            (Some(Standing::Started), Role::Bootstrap, Said::OwnerFound) => {
+                self.step(Event::OwnerFound)
+            }
+            (Some(Standing::Started), Role::Bootstrap, Said::Enrolled(ownership)) => {
+                self.enrol(*ownership)
+            }
+            (Some(Standing::Started), Role::Engine, Said::Ordered(farewell))
+                if self.farewell.is_none() && self.owned().is_some() =>
+            {
+                self.farewell = Some(farewell);
+                Ok(vec![Act::BeginEnd(farewell), Act::Dismiss(farewell)])
+            }
             _ => Err(Fault::new(
                 Exit::Protocol,
                 format!("{role:?} said what it may not say"),
@@ -169,9 +242,16 @@ impl Supervisor {
 
     /// What the status tool shows.
     pub fn snapshot(&self, now: BootTime) -> Snapshot {
+        let owner = self.owned().map(Owned::ownership);
         Snapshot {
-            node: self.node.clone(),
+            owner: owner.map(|owner| OwnerReport {
+                node: owner.node.clone(),
+                epoch: owner.epoch,
+                controller: owner.controller.clone(),
+            }),
             lifecycle: self.state,
+            quarantine: self.quarantine,
+            home: self.home,
             at: now,
             lease: self
                 .lease_ends
@@ -202,6 +282,70 @@ impl Supervisor {
         self.achieved.insert(role, achieved);
         self.roles.insert(role, Standing::LockedDown);
         Ok(self.hand_out())
+    }
+
+    /// Goes on from what the TPM holds.
+    fn begin(&mut self, found: TpmFound) -> Result<Vec<Act>, Fault> {
+        self.found = true;
+        match beginning(found, &self.kept) {
+            Beginning::With(event) => self.step(event),
+            Beginning::Quarantine(reason) => {
+                self.quarantine = Some(reason);
+                let mut acts = self.step(Event::BootedUnapproved)?;
+                let cause = if let Kept::Broken(error) = &self.kept {
+                    format!(": {}", chain_of(error))
+                } else {
+                    String::new()
+                };
+                acts.push(Act::Warn(format!("quarantined: {reason:?}{cause}")));
+                Ok(acts)
+            }
+            Beginning::Finish(farewell) => {
+                self.farewell = Some(farewell);
+                Ok(vec![Act::Dismiss(farewell)])
+            }
+        }
+    }
+
+    /// Takes the owner that bootstrap has enrolled with.
+    fn enrol(&mut self, ownership: Ownership) -> Result<Vec<Act>, Fault> {
+        self.step(Event::LdevidStored)?;
+        let owned = Owned::new(ownership)
+            .map_err(|error| Fault::because(Exit::Protocol, "the ownership", error))?;
+        self.kept = Kept::Owner(Box::new(owned));
+        Ok(vec![Act::Keep, Act::BeginAgain("enrolled")])
+    }
+
+    /// Takes a certificate that the controller sent, if it is one for us.
+    fn renew(&mut self, chain: Vec<Der>) -> Vec<Act> {
+        let Some(owned) = self.owned() else {
+            return Vec::new();
+        };
+        match owned.renewed(chain) {
+            Ok(renewed) => {
+                self.kept = Kept::Owner(Box::new(renewed));
+                let told = [Role::Control, Role::Peer].into_iter();
+                let told = told.filter(|role| self.is_started(*role));
+                core::iter::once(Act::Keep)
+                    .chain(told.map(Act::Renew))
+                    .collect()
+            }
+            Err(error) => {
+                self.count("ldevid-refused");
+                let text = format!("a renewed LDevID is refused: {}", chain_of(&error));
+                vec![Act::Warn(text)]
+            }
+        }
+    }
+
+    /// The owner's keys are gone.
+    fn end(&mut self, farewell: Farewell) -> Vec<Act> {
+        self.kept = Kept::Nobody;
+        let how = match farewell {
+            Farewell::Release => "released",
+            Farewell::Retire => "retired",
+        };
+        vec![Act::Forget, Act::BeginAgain(how)]
     }
 
     fn policy_in_force(&mut self, stands: bool) -> Result<Vec<Act>, Fault> {
@@ -242,6 +386,15 @@ impl Supervisor {
         Ok(acts)
     }
 
+    /// Whether an edge is handed out. In quarantine a boot may report only where it knows its owner
+    /// and the owner can know it.
+    fn has(&self, row: &EdgeRow) -> bool {
+        let may_report = self
+            .quarantine
+            .is_none_or(|reason| reason == QuarantineReason::Unapproved);
+        row.granted.contains(&self.state) && may_report
+    }
+
     /// Grants each edge of the state whose roles are both ready, then starts who has all its ends.
     fn hand_out(&mut self) -> Vec<Act> {
         let mut acts = Vec::new();
@@ -252,15 +405,17 @@ impl Supervisor {
                     Some(Standing::LockedDown | Standing::Started)
                 )
             });
-            if ready && row.granted.contains(&self.state) && self.granted.insert(row.edge) {
+            if ready && self.has(row) && self.granted.insert(row.edge) {
                 acts.push(Act::Grant(row.edge));
             }
         }
         for row in &ROLES {
             let waits = self.roles.get(&row.role) == Some(&Standing::LockedDown);
-            let mut edges = edges_of(row.role, self.state).peekable();
-            let has_some = edges.peek().is_some();
-            if waits && has_some && edges.all(|edge| self.granted.contains(&edge.edge)) {
+            let mut edges = edges_of(row.role, self.state)
+                .filter(|edge| self.has(edge))
+                .peekable();
+            let works = edges.peek().is_some() || row.alone.contains(&self.state);
+            if waits && works && edges.all(|edge| self.granted.contains(&edge.edge)) {
                 self.roles.insert(row.role, Standing::Started);
                 acts.push(Act::Start(row.role));
                 acts.push(Act::Tell(row.role, self.state));
@@ -268,6 +423,17 @@ impl Supervisor {
         }
         acts
     }
+}
+
+/// An error and what caused it, in one line.
+fn chain_of(error: &dyn core::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        text = format!("{text}: {deeper}");
+        cause = deeper.source();
+    }
+    text
 }
 
 /// Names what a process's lock-down lacks of what is required.

@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 use core::time::Duration;
 
 use bartizan_model::message::{Achieved, Memory, Role};
-use bartizan_model::report::{Alarm, Snapshot, SourceSet, TunnelReport};
+use bartizan_model::report::{Alarm, QuarantineReason, Snapshot, SourceSet, TunnelReport};
 use bartizan_model::time::BootTime;
 
 /// Writes a snapshot as tables.
@@ -16,8 +16,22 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
     let lease = snapshot
         .lease
         .map_or("none".to_owned(), |rest| format!("live for {}", span(rest)));
-    writeln!(out, "node   {}", snapshot.node)?;
-    writeln!(out, "state  {:?}", snapshot.lifecycle)?;
+    match &snapshot.owner {
+        None => writeln!(out, "owner  none")?,
+        Some(owner) => {
+            let home = if snapshot.home { "" } else { "no " };
+            writeln!(out, "node   {}", owner.node)?;
+            writeln!(
+                out,
+                "owner  {}, epoch {}; {home}session",
+                owner.controller, owner.epoch
+            )?;
+        }
+    }
+    match snapshot.quarantine {
+        None => writeln!(out, "state  {:?}", snapshot.lifecycle)?,
+        Some(reason) => writeln!(out, "state  {:?}: {}", snapshot.lifecycle, words(reason))?,
+    }
     writeln!(out, "lease  {lease}")?;
 
     let tunnels = snapshot
@@ -57,6 +71,16 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
             .map(|(name, total)| vec![name.clone(), total.to_string()])
             .collect(),
     )
+}
+
+fn words(reason: QuarantineReason) -> &'static str {
+    match reason {
+        QuarantineReason::Unapproved => "this boot may not use the LDevID",
+        QuarantineReason::ForeignTpm => "the TPM is not in the owner's order",
+        QuarantineReason::ClearedTpm => "the TPM holds no LDevID of the owner",
+        QuarantineReason::NoOwnership => "the TPM holds an LDevID of an owner who is not known",
+        QuarantineReason::BrokenOwnership => "what is known of the owner cannot be read",
+    }
 }
 
 fn tunnel_row(tunnel: &TunnelReport, now: BootTime) -> Vec<String> {
@@ -160,7 +184,7 @@ fn columns(out: &mut impl Write, head: &[&str], rows: Vec<Vec<String>>) -> fmt::
 mod tests {
     use bartizan_model::ids::{EntryName, Epoch, NodeId, Reqid, Spi, TunnelId};
     use bartizan_model::lifecycle::Lifecycle;
-    use bartizan_model::report::{PairReport, TunnelState};
+    use bartizan_model::report::{OwnerReport, PairReport, TunnelState};
 
     use super::*;
 
@@ -199,8 +223,14 @@ mod tests {
             memory: Memory::Secret,
         };
         Snapshot {
-            node: NodeId::try_from("gw-a.example").unwrap(),
+            owner: Some(OwnerReport {
+                node: NodeId::try_from("gw-a.example").unwrap(),
+                epoch: 3,
+                controller: NodeId::try_from("controller.example").unwrap(),
+            }),
             lifecycle: Lifecycle::Operational,
+            quarantine: None,
+            home: true,
             at: seconds(1190),
             lease: Some(Duration::from_secs(252)),
             tunnels: vec![tunnel(1, Some(pair), false), tunnel(10, None, true)],
@@ -226,6 +256,28 @@ mod tests {
         };
         let mut text = String::new();
         write(&mut text, &empty).unwrap();
-        assert_eq!(text.lines().count(), 3);
+        assert_eq!(text.lines().count(), 4);
+    }
+
+    #[test]
+    fn a_box_without_an_owner_and_one_in_quarantine_say_so() {
+        let quarantined = Snapshot {
+            owner: None,
+            lifecycle: Lifecycle::Quarantined,
+            quarantine: Some(QuarantineReason::NoOwnership),
+            lease: None,
+            tunnels: vec![],
+            achieved: vec![],
+            counters: vec![],
+            ..snapshot()
+        };
+        let mut text = String::new();
+        write(&mut text, &quarantined).unwrap();
+        assert_eq!(
+            text,
+            "owner  none\n\
+             state  Quarantined: the TPM holds an LDevID of an owner who is not known\n\
+             lease  none\n"
+        );
     }
 }

@@ -67,7 +67,8 @@ mod tests {
         assert_eq!(users.role(900), Some(Role::Engine));
         assert_eq!(users.role(905), Some(Role::Tpm));
         assert_eq!(users.role(0), None);
-        assert_eq!(users.role(906), None);
+        assert_eq!(users.role(906), Some(Role::Bootstrap));
+        assert_eq!(users.role(907), None);
     }
 
     #[test]

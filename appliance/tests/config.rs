@@ -2,10 +2,8 @@
 #![cfg(test)]
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
-
 use bartizan::config::{Config, ConfigError, Required};
-use bartizan_model::config::{Groups, Unattested};
+use bartizan_model::config::Unattested;
 use bartizan_model::message::Memory;
 
 const SHIPPED: &str = include_str!("../appliance.toml");
@@ -23,56 +21,58 @@ fn the_shipped_configuration_requires_everything() {
     assert_eq!(config.required.memory, memory);
     assert_eq!(memory, Memory::Secret);
     assert_eq!(config.unattested, Unattested::Refuse);
-    assert_eq!(config.kme.unwrap().groups, Groups::HybridOnly);
 }
 
 #[test]
-fn xfrm_lets_the_controller_and_the_kme_pass() {
-    let xfrm = Config::parse(SHIPPED).unwrap().xfrm();
-    let services: Vec<SocketAddr> = vec![
-        "198.51.100.10:4335".parse().unwrap(),
-        "192.0.2.20:443".parse().unwrap(),
-    ];
-    assert_eq!(xfrm.services, services);
-    assert_eq!(xfrm.addresses.len(), 2);
-    assert_eq!(xfrm.peer_port, 9061);
+fn paths_are_relative_to_the_file() {
+    let folder = std::env::temp_dir().join(format!("bartizan-config-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("appliance.toml"), SHIPPED).unwrap();
+    let config = Config::read(&folder.join("appliance.toml")).unwrap();
+    assert_eq!(config.manufacturer.es384, folder.join("voucher-root.pem"));
+    assert_eq!(config.state, std::path::Path::new("/var/lib/bartizan"));
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
-fn what_may_be_left_out_has_its_default() {
-    let without = SHIPPED.replace("port = 9061\n", "");
-    let kme = without.find("[[kme]]").unwrap()..without.find("[lease]").unwrap();
-    let mut without = without;
-    without.replace_range(kme, "");
-    let config = Config::parse(&without).unwrap();
-    assert_eq!(config.peer_port, 9061);
-    assert_eq!(config.peer_listen, config.addresses);
-    assert!(config.kme.is_none());
+fn a_server_has_a_name_or_an_address_and_a_port() {
+    let servers = "servers = [\"a.example:1\", \"192.0.2.1:443\", \"[2001:db8::1]:8443\"]";
+    let config = changed("servers = [\"bootstrap.example:443\"]", servers).unwrap();
+    let servers = config.discovery.servers.iter();
+    let servers: Vec<_> = servers.map(|at| (at.host.as_str(), at.port)).collect();
+    let expected = [("a.example", 1), ("192.0.2.1", 443), ("2001:db8::1", 8443)];
+    assert_eq!(servers, expected);
 }
 
 #[test]
 fn a_value_that_breaks_a_rule_is_named_by_its_key() {
+    let nine = format!("[{}]", ["\"a:1\""; 9].join(", "));
     for (key, from, to) in [
-        ("node.id", "\"gateway.example\"", "\"Gateway\""),
-        ("node.addresses", "[\"192.0.2.1\", \"2001:db8::1\"]", "[]"),
-        ("node.addresses", "\"192.0.2.1\"", "\"0.0.0.0\""),
-        ("node.addresses", "\"192.0.2.1\"", "\"224.0.0.1\""),
-        ("node.addresses", "\"192.0.2.1\"", "\"::1\""),
-        ("node.addresses", "\"192.0.2.1\"", "\"2001:db8::1\""),
+        ("platform.hw-model", "\"Bartizan 1\"", "\"\""),
+        ("platform.hw-model", "\"Bartizan 1\"", "\"B\\n\""),
+        ("platform.os-name", "\"bartizan\"", "\"\u{fc}\""),
+        ("platform.os-version", "\"0.1.0\"", "\"\""),
+        ("platform.os-version", "\"0.1.0\"", "\"1..2\""),
+        ("platform.os-version", "\"0.1.0\"", "\"1.x\""),
+        ("platform.os-version", "\"0.1.0\"", "\"+1\""),
         (
-            "controller.address",
-            "198.51.100.10:4335",
-            "198.51.100.10:0",
+            "discovery.servers",
+            "bootstrap.example:443",
+            "bootstrap.example",
         ),
-        ("controller.address", "198.51.100.10:4335", "0.0.0.0:4335"),
-        ("controller.name", "controller.example", ""),
-        ("peer.port", "9061", "0"),
-        ("peer.listen", "port = 9061", "listen = []"),
-        ("peer.listen", "port = 9061", "listen = [\"192.0.2.9\"]"),
-        ("kme.interface", "\"014\"", "\"004\""),
-        ("kme.address", "192.0.2.20:443", "192.0.2.20:0"),
-        ("kme.name", "kme.example", "KME"),
-        ("kme.sae", "\"gateway\"", "\"a/b\""),
+        (
+            "discovery.servers",
+            "bootstrap.example:443",
+            "bootstrap.example:0",
+        ),
+        (
+            "discovery.servers",
+            "bootstrap.example:443",
+            "2001:db8::1:443",
+        ),
+        ("discovery.servers", "bootstrap.example:443", "[::x]:443"),
+        ("discovery.servers", "bootstrap.example:443", "a b:443"),
+        ("discovery.servers", "[\"bootstrap.example:443\"]", &nine),
     ] {
         match changed(from, to) {
             Err(ConfigError::Value { key: named, .. }) => assert_eq!(named, key, "{to}"),
@@ -82,45 +82,30 @@ fn a_value_that_breaks_a_rule_is_named_by_its_key() {
 }
 
 #[test]
-fn two_kmes_are_one_too_many() {
-    let start = SHIPPED.find("[[kme]]").unwrap();
-    let end = SHIPPED.find("[lease]").unwrap();
-    let twice = SHIPPED.replace("[lease]", &format!("{}\n[lease]", &SHIPPED[start..end]));
-    assert!(matches!(Config::parse(&twice), Err(ConfigError::Value { key, .. }) if key == "kme"));
-}
-
-#[test]
 fn an_unknown_a_missing_or_a_mistyped_key_is_named_with_its_line() {
     for (from, to, named) in [
-        ("[peer]", "[peer]\nspeed = 1", "speed"),
+        ("[platform]", "[platform]\nspeed = 1", "speed"),
+        ("[state]", "[state]\nkey = 1", "key"),
         ("[lease]", "[lease]\nattested = 1", "attested"),
         ("[required]", "[required]\nyama = true", "yama"),
-        ("[node]", "[nodes]", "nodes"),
+        ("[discovery]", "[discover]", "discover"),
+        ("servers = [\"bootstrap.example:443\"]", "", "servers"),
         ("unattested = \"refuse\"", "", "unattested"),
         ("unattested = \"refuse\"", "unattested = \"maybe\"", "maybe"),
         ("seccomp = true", "", "seccomp"),
         ("seccomp = true", "seccomp = 1", "boolean"),
         ("landlock = 7", "landlock = -1", "-1"),
         ("memory = \"memfd-secret\"", "memory = \"none\"", "none"),
-        ("\"hybrid-only\"", "\"classical\"", "classical"),
         (
-            "id = \"gateway.example\"",
-            "id = \"gateway.example\"\nid = \"b\"",
+            "os-name = \"bartizan\"",
+            "os-name = \"bartizan\"\nos-name = \"b\"",
             "duplicate key",
-        ),
-        (
-            "198.51.100.10:4335",
-            "controller.example:4335",
-            "socket address",
         ),
     ] {
         match changed(from, to) {
             Err(ConfigError::Document { line, text }) => {
                 assert!(text.contains(named), "{to}: {text}");
-                assert!(
-                    line > 1 || text.contains("nodes") || text.contains("missing"),
-                    "{to}"
-                );
+                assert!(line > 1 || text.contains("missing"), "{to}");
             }
             other => panic!("{to}: {other:?}"),
         }

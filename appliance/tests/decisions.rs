@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use bartizan::config::Required;
 use bartizan::roles::{ROLES, edges_of};
+use bartizan::store::Kept;
 use bartizan::supervisor::{Act, Supervisor, missing};
-use bartizan_model::ids::NodeId;
+use bartizan_model::identity::{Farewell, LdevidFound, TpmFound};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor as Said};
 use bartizan_model::time::BootTime;
 use bartizan_process::{Exit, Fault};
+
+mod owner;
 
 const NOW: BootTime = BootTime(Duration::from_secs(1000));
 const LEASE: Duration = Duration::from_mins(5);
@@ -22,6 +25,10 @@ fn a_role_gets_nothing_before_it_is_locked_down() {
     for row in ROLES {
         assert!(supervisor.joins(row.role));
     }
+    supervisor
+        .hears(NOW, Role::Tpm, Said::LockedDown(achieved(Role::Tpm)))
+        .unwrap();
+    find(&mut supervisor, LdevidFound::Usable);
     for role in [Role::Engine, Role::Xfrm] {
         let acts = supervisor
             .hears(NOW, role, Said::LockedDown(achieved(role)))
@@ -52,7 +59,10 @@ fn while_attesting_the_four_roles_of_an_owned_appliance_are_at_work() {
         );
     }
     for row in ROLES {
-        let expected = usize::from(!matches!(row.role, Role::Peer | Role::Qkd));
+        let expected = usize::from(!matches!(
+            row.role,
+            Role::Peer | Role::Qkd | Role::Bootstrap
+        ));
         assert_eq!(
             count(&acts, Act::Start(row.role)),
             expected,
@@ -71,12 +81,12 @@ fn a_role_is_started_after_its_ends_and_told_the_state() {
             .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
             .unwrap(),
     );
-    for row in ROLES {
+    for row in ROLES.iter().filter(|row| row.role != Role::Bootstrap) {
         let start = place(&acts, Act::Start(row.role)).unwrap();
-        let state = if matches!(row.role, Role::Peer | Role::Qkd) {
-            Lifecycle::Attested
-        } else {
-            Lifecycle::Attesting
+        let state = match row.role {
+            Role::Peer | Role::Qkd => Lifecycle::Attested,
+            Role::Tpm => Lifecycle::Factory,
+            _ => Lifecycle::Attesting,
         };
         assert_eq!(acts.get(start + 1), Some(&Act::Tell(row.role, state)));
         for edge in edges_of(row.role, state) {
@@ -124,6 +134,7 @@ fn a_role_that_comes_late_gets_what_the_others_have() {
             .hears(NOW, row.role, Said::LockedDown(achieved(row.role)))
             .unwrap();
     }
+    find(&mut supervisor, LdevidFound::Usable);
     supervisor
         .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
         .unwrap();
@@ -283,19 +294,26 @@ fn a_kernel_that_lacks_something_is_named_in_the_configuration() {
 
 #[test]
 fn a_role_says_only_what_its_row_allows() {
-    let engine_only = [
-        Said::LeaseAccepted(LEASE),
-        Said::LeaseLost,
-        Said::PolicyInForce(true),
-        tunnel_gone(),
-    ];
     for row in ROLES {
-        let mut said = vec![Said::LockedDown(achieved(row.role))];
+        // The TPM is looked into once; bootstrap has no part where there is an owner.
+        let mut said = vec![
+            Said::LockedDown(achieved(row.role)),
+            found(LdevidFound::Usable),
+            Said::Gone(Farewell::Retire),
+            Said::OwnerFound,
+            Said::Enrolled(Box::new(owner::owned().ownership().clone())),
+        ];
         if row.role != Role::Engine {
-            said.extend(engine_only.clone());
+            said.extend([
+                Said::LeaseAccepted(LEASE),
+                Said::LeaseLost,
+                Said::PolicyInForce(true),
+                Said::Ordered(Farewell::Release),
+                tunnel_gone(),
+            ]);
         }
         if row.role != Role::Control {
-            said.push(Said::Running);
+            said.extend([Said::Running, Said::Home(true), Said::Ldevid(Vec::new())]);
         }
         for said in said {
             let mut supervisor = supervisor();
@@ -377,11 +395,18 @@ fn only_control_has_a_copy_of_running_stored() {
 }
 
 fn supervisor() -> Supervisor {
-    Supervisor::owned(NodeId::try_from("gw-a.example").unwrap(), Required::ALL)
+    Supervisor::new(Required::ALL, Kept::Owner(Box::new(owner::owned())))
+}
+
+/// Everyone joins and reports in the order of the table; the TPM holds a usable LDevID.
+fn lock_all_down(supervisor: &mut Supervisor) -> Vec<Act> {
+    let mut acts = all_join(supervisor);
+    acts.extend(find(supervisor, LdevidFound::Usable));
+    acts
 }
 
 /// Everyone joins and reports in the order of the table.
-fn lock_all_down(supervisor: &mut Supervisor) -> Vec<Act> {
+fn all_join(supervisor: &mut Supervisor) -> Vec<Act> {
     let mut acts = Vec::new();
     for row in ROLES {
         assert!(supervisor.joins(row.role));
@@ -389,6 +414,17 @@ fn lock_all_down(supervisor: &mut Supervisor) -> Vec<Act> {
         acts.extend(supervisor.hears(NOW, row.role, locked_down).unwrap());
     }
     acts
+}
+
+fn find(supervisor: &mut Supervisor, ldevid: LdevidFound) -> Vec<Act> {
+    supervisor.hears(NOW, Role::Tpm, found(ldevid)).unwrap()
+}
+
+fn found(ldevid: LdevidFound) -> Said {
+    Said::Found(TpmFound {
+        ldevid,
+        retired: false,
+    })
 }
 
 fn achieved(role: Role) -> Achieved {
@@ -418,10 +454,18 @@ fn tunnel_gone() -> Said {
     Said::TunnelGone(1.try_into().unwrap())
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "an act is written at the call"
+)]
 fn count(acts: &[Act], act: Act) -> usize {
     acts.iter().filter(|other| **other == act).count()
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "an act is written at the call"
+)]
 fn place(acts: &[Act], act: Act) -> Option<usize> {
     acts.iter().position(|other| *other == act)
 }

@@ -6,6 +6,7 @@
     reason = "an overflow fails the test, as it should"
 )]
 
+mod owner;
 mod support;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,9 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 
+use bartizan::store::{Kept, Store};
+use bartizan_model::config::Purpose;
+use bartizan_model::identity::{Farewell, LdevidFound};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{
     Edge, EngineToPeer, PeerToEngine, Role, RoleConfig, RoleToSupervisor as Said, SupervisorToRole,
@@ -96,7 +100,7 @@ fn a_foreign_user_and_a_second_connection_are_refused_and_counted() {
         return;
     }
     let live = Live::ready();
-    for uid in [0, uid_of(Role::Tpm) + 1] {
+    for uid in [0, uid_of(Role::Bootstrap) + 1] {
         assert!(refused(&mut live.connect(uid)), "{uid}");
     }
     let mut first = live.connect(uid_of(Role::Tpm));
@@ -195,6 +199,7 @@ fn the_copy_of_running_goes_to_the_service_manager_and_comes_back() {
         running: stored,
         ..Setup::default()
     });
+    again.is_ready();
     let mut roles: Vec<_> = [Role::Engine, Role::Xfrm, Role::Tpm]
         .map(|role| again.join(role))
         .into();
@@ -232,6 +237,7 @@ fn a_stored_copy_that_can_still_be_changed_is_not_handed_on() {
         running,
         ..Setup::default()
     });
+    live.is_ready();
     let mut roles =
         [Role::Engine, Role::Xfrm, Role::Tpm, Role::Control].map(|role| live.join(role));
     let (_, config, passed) = started(&mut roles[3]);
@@ -272,18 +278,14 @@ fn what_is_wrong_at_the_start_is_said_by_the_exit_code() {
     };
     for (what, setup, code) in [
         ("an unknown key", wrong("[lease]", "[lease]\nx = 1"), 78),
-        ("no such file", wrong("owner-ca.pem", "other.pem"), 78),
+        ("no such file", wrong("voucher-root.pem", "other.pem"), 78),
+        ("no certificate", wrong("voucher-root.pem", "passwd"), 78),
         (
             "a key of another length",
-            wrong("verifier-es384.pub", "verifier-ml-dsa-65.pub"),
+            wrong("voucher-ml-dsa-65.pub", "voucher-root.pem"),
             78,
         ),
-        ("no certificate", wrong("owner-ca.pem", "passwd"), 78),
-        (
-            "another node's certificate",
-            wrong("\"ldevid.pem\"", "\"sae.pem\""),
-            78,
-        ),
+        ("no state folder", wrong("\"state\"", "\"nowhere\""), 74),
         (
             "root",
             Setup {
@@ -319,12 +321,145 @@ fn the_status_tool_shows_what_the_supervisor_knows() {
     let _roles = live.join_all();
     let table = bartizanctl(&live, &["status"]);
     assert!(
-        table.starts_with("node   gateway.example\nstate  Attesting\nlease  none\n"),
+        table.starts_with(
+            "node   gateway.example\n\
+             owner  controller.example, epoch 3; no session\n\
+             state  Attesting\n\
+             lease  none\n"
+        ),
         "{table}"
     );
     assert!(table.contains("\nengine   7         yes"), "{table}");
     let json: Snapshot = serde_json::from_str(&bartizanctl(&live, &["status", "--json"])).unwrap();
     assert_eq!(json.achieved.len(), bartizan::roles::ROLES.len());
+}
+
+#[test]
+fn an_owner_that_was_enrolled_with_is_kept_and_all_begin_again() {
+    if !root() {
+        return;
+    }
+    let live = Live::start(unowned());
+    live.is_ready();
+    let _xfrm = live.join(Role::Xfrm);
+    let mut bootstrap = live.join(Role::Bootstrap);
+    let mut tpm = live.join(Role::Tpm);
+    let (ends, config, _) = started(&mut bootstrap);
+    assert_eq!(ends.len(), 1);
+    let RoleConfig::Bootstrap(config) = config else {
+        panic!("{config:?}")
+    };
+    assert_eq!(config.purpose, Purpose::Enrol);
+    assert_eq!(config.hw_model, "Bartizan 1");
+    assert_eq!(config.sources.servers.len(), 1);
+    let discovering = next(&mut tpm).unwrap().message;
+    assert!(matches!(
+        discovering,
+        SupervisorToRole::Lifecycle(Lifecycle::Factory)
+    ));
+    bootstrap.send(&Said::OwnerFound).unwrap();
+    assert_eq!(live.notice().0, "STATUS=Enrolling");
+    let owned = owner::owned();
+    let ownership = Box::new(owned.ownership().clone());
+    bootstrap.send(&Said::Enrolled(ownership)).unwrap();
+    let state = live.dir.join("state");
+    loop {
+        match next(&mut bootstrap) {
+            Ok(_) => {}
+            Err(error) => break assert!(matches!(error, ChannelError::Closed), "{error}"),
+        }
+    }
+    let kept = Store::open(&state).unwrap().read().unwrap();
+    assert!(matches!(kept, Kept::Owner(kept) if *kept == owned));
+    assert_eq!(live.ended(), Some(75));
+}
+
+#[test]
+fn what_is_plugged_in_later_is_told_to_bootstrap() {
+    if !root() {
+        return;
+    }
+    let mut setup = unowned();
+    setup.config = setup.config.replace("/media/bartizan", "media/stick");
+    let live = Live::start(setup);
+    live.is_ready();
+    let mut bootstrap = live.join(Role::Bootstrap);
+    let _tpm = live.join(Role::Tpm);
+    started(&mut bootstrap);
+    let stick = live.dir.join("media/stick");
+    std::fs::create_dir_all(&stick).unwrap();
+    for name in [
+        "conveyed-information",
+        "owner-certificate",
+        "ownership-voucher",
+    ] {
+        std::fs::write(stick.join(format!("{name}.cms")), name).unwrap();
+    }
+    let sources = loop {
+        if let SupervisorToRole::Sources(sources) = next(&mut bootstrap).unwrap().message {
+            break sources;
+        }
+    };
+    let media = sources.media.unwrap();
+    assert_eq!(media.ownership_voucher, b"ownership-voucher");
+}
+
+#[test]
+fn an_ownership_that_does_not_count_is_quarantine() {
+    if !root() {
+        return;
+    }
+    let live = Live::start(Setup {
+        kept: b"{}".to_vec(),
+        ..Setup::default()
+    });
+    live.is_ready();
+    let _tpm = live.join(Role::Tpm);
+    let table = bartizanctl(&live, &["status"]);
+    let told = "owner  none\nstate  Quarantined: what is known of the owner cannot be read\n";
+    assert!(table.starts_with(told), "{table}");
+}
+
+#[test]
+fn an_ordered_end_forgets_the_owner() {
+    if !root() {
+        return;
+    }
+    let live = Live::ready();
+    let mut roles = live.join_all();
+    let state = live.dir.join("state");
+    roles[0].1.send(&Said::Ordered(Farewell::Release)).unwrap();
+    let (_, tpm) = roles
+        .iter_mut()
+        .find(|(role, _)| *role == Role::Tpm)
+        .unwrap();
+    while !matches!(
+        next(tpm).unwrap().message,
+        SupervisorToRole::Farewell(Farewell::Release)
+    ) {}
+    let store = Store::open(&state).unwrap();
+    assert!(matches!(
+        store.read().unwrap(),
+        Kept::Ending(Farewell::Release)
+    ));
+    tpm.send(&Said::Gone(Farewell::Release)).unwrap();
+    loop {
+        match next(tpm) {
+            Ok(_) => {}
+            Err(error) => break assert!(matches!(error, ChannelError::Closed), "{error}"),
+        }
+    }
+    assert!(matches!(store.read().unwrap(), Kept::Nobody));
+    assert_eq!(live.ended(), Some(75));
+}
+
+/// A box that has no owner.
+fn unowned() -> Setup {
+    Setup {
+        kept: Vec::new(),
+        found: LdevidFound::Absent,
+        ..Setup::default()
+    }
 }
 
 /// A memfd with this text, sealed or not.

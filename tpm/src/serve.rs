@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use bartizan_model::config::RoleConfig;
+use bartizan_model::identity::{LdevidFound, TpmFound};
 use bartizan_model::ids::OrderId;
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, FromTpm, Role, RoleToSupervisor, SupervisorToRole, ToTpm};
@@ -62,6 +63,8 @@ pub fn serve(started: Started<Prepared>) -> Result<(), Fault> {
         state: Lifecycle::Factory,
         counters: Counters::default(),
     };
+    role.supervisor
+        .send(&RoleToSupervisor::Found(role.prepared.found()))?;
     let mut ends = started.ends;
     for edge in [Edge::ControlTpm, Edge::PeerTpm, Edge::QkdTpm] {
         if let Ok(channel) = ends.take(edge) {
@@ -179,7 +182,8 @@ impl TpmRole {
                 SupervisorToRole::End(_)
                 | SupervisorToRole::Start(_)
                 | SupervisorToRole::Ldevid(_)
-                | SupervisorToRole::Farewell(_),
+                | SupervisorToRole::Farewell(_)
+                | SupervisorToRole::Sources(_),
                 _,
             ) => Err(Fault::new(
                 Exit::Protocol,
@@ -243,6 +247,17 @@ impl TpmRole {
 }
 
 impl Prepared {
+    fn found(&self) -> TpmFound {
+        let ldevid = match self.ldevid {
+            Some(_) => LdevidFound::Usable,
+            None => LdevidFound::Absent,
+        };
+        TpmFound {
+            ldevid,
+            retired: false,
+        }
+    }
+
     fn sign(&mut self, order: OrderId, digest: &[u8]) -> Result<FromTpm, TpmError> {
         let Some(ldevid) = &self.ldevid else {
             return Ok(FromTpm::Failed {

@@ -151,7 +151,8 @@ impl Control {
                         Some(
                             SupervisorToRole::End(_)
                             | SupervisorToRole::Start(_)
-                            | SupervisorToRole::Farewell(_),
+                            | SupervisorToRole::Farewell(_)
+                            | SupervisorToRole::Sources(_),
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

@@ -186,7 +186,8 @@ impl Neighbours {
                     SupervisorToRole::End(_)
                     | SupervisorToRole::Start(_)
                     | SupervisorToRole::Ldevid(_)
-                    | SupervisorToRole::Farewell(_),
+                    | SupervisorToRole::Farewell(_)
+                    | SupervisorToRole::Sources(_),
                     _,
                 ) => {
                     return Err(Fault::new(

@@ -63,13 +63,27 @@ pub enum Unattested {
 
 /// What xfrm must let pass beside the policies.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct XfrmConfig {
+pub enum XfrmConfig {
+    /// The gateway is nobody's: its own TCP and UDP traffic, so that it can look for its owner;
+    /// nothing that it would forward.
+    Unowned,
+    /// It has an owner: what is listed.
+    Owned(Reach),
+}
+
+/// What a gateway with an owner reaches outside of tunnels; nothing by default.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Reach {
     /// This gateway's own addresses.
     pub addresses: Vec<IpAddr>,
-    /// The TCP port of the peer role, here and at every peer.
-    pub peer_port: u16,
-    /// TCP ends that this gateway opens connections to: the controller, the KMEs.
+    /// The TCP port of the peer role, here and at every peer; none where no peer is to be reached.
+    pub peer_port: Option<u16>,
+    /// TCP ends that this gateway opens connections to: the controller, the KMEs, DNS.
     pub services: Vec<SocketAddr>,
+    /// UDP ends that it asks: DNS and NTP.
+    pub datagrams: Vec<SocketAddr>,
+    /// Whether an interface gets its addresses by DHCP.
+    pub dhcp: bool,
 }
 
 /// What control must know.
@@ -144,16 +158,28 @@ pub struct BootstrapConfig {
     pub purpose: Purpose,
     /// Who signs vouchers for boxes of this make; both must have.
     pub manufacturer: VoucherRoots,
-    /// Bootstrap servers to ask, in this order; from networkd's leases first, then the image's.
-    pub servers: Vec<BootstrapServer>,
-    /// Signed data from removable media or a file, if there is any.
-    pub media: Option<Artifacts>,
+    /// Where to look, as far as it is known at the start.
+    pub sources: Sources,
     /// `hw-model` (RFC 8572, 7.3).
     pub hw_model: String,
     /// `os-name`.
     pub os_name: String,
     /// `os-version`: dotted numbers.
     pub os_version: String,
+}
+
+/// Where an owner can be looked for (RFC 8572, 4); nothing of it is trusted.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Sources {
+    /// Signed data from removable media or a file, if there is any.
+    pub media: Option<Artifacts>,
+    /// Bootstrap servers to ask, in this order; from networkd's leases first, then the image's. At
+    /// most 32.
+    pub servers: Vec<BootstrapServer>,
+    /// DNS servers to find them by, from networkd's leases; at most 8.
+    pub resolvers: Vec<IpAddr>,
+    /// The domain that the leases name, if they name one: `_sztp._tcp` is looked up in it.
+    pub domain: Option<String>,
 }
 
 /// What bootstrap is started for.

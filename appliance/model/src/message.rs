@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Der;
 pub use crate::config::RoleConfig;
+use crate::config::{Der, Sources};
 use crate::identity::{
     Certified, Credential, Farewell, Floor, KeyName, Log, PcrSelection, Quoted, TpmFound,
     TpmIdentity,
@@ -95,6 +95,8 @@ pub enum SupervisorToRole {
     Ldevid(Vec<Der>),
     /// Tpm: the owner's keys go.
     Farewell(Farewell),
+    /// Bootstrap: what it may look at has changed.
+    Sources(Box<Sources>),
 }
 
 /// From any role to the supervisor.

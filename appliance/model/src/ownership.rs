@@ -8,6 +8,10 @@ use crate::config::{Der, KmeConfig, VerifierKeys};
 use crate::ids::NodeId;
 use crate::policy::Prefix;
 
+mod rules;
+
+pub use rules::Broken;
+
 /// Everything that an owned box works by and that is not in its image; no secret.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Ownership {

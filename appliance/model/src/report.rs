@@ -174,13 +174,43 @@ pub enum Notice {
     },
 }
 
+/// Whose a gateway is.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct OwnerReport {
+    /// The owner's name for this gateway.
+    pub node: NodeId,
+    /// The epoch of the voucher that the ownership rests on.
+    pub epoch: u64,
+    /// The name of the owner's controller.
+    pub controller: NodeId,
+}
+
+/// Why a boot begins in quarantine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum QuarantineReason {
+    /// The LDevID stands, and its policy does not hold: this boot is not an approved one.
+    Unapproved,
+    /// Something else stands where the LDevID belongs, or a floor that belongs to it is missing.
+    ForeignTpm,
+    /// The appliance has an owner and the TPM no LDevID: it was cleared or exchanged.
+    ClearedTpm,
+    /// The TPM holds an LDevID and the appliance knows no owner.
+    NoOwnership,
+    /// What the appliance knows of its owner cannot be read.
+    BrokenOwnership,
+}
+
 /// The status as `bartizanctl` shows it; one snapshot.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// This gateway.
-    pub node: NodeId,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerReport>,
     /// Where it stands.
     pub lifecycle: Lifecycle,
+    /// Why it stands in quarantine since it booted, if it does.
+    pub quarantine: Option<QuarantineReason>,
+    /// Whether a session with the controller stands.
+    pub home: bool,
     /// Time since boot at which this was written.
     pub at: BootTime,
     /// How long the lease still lives, if there is one.

@@ -122,7 +122,8 @@ impl Peer {
                             SupervisorToRole::End(_)
                             | SupervisorToRole::Start(_)
                             | SupervisorToRole::Ldevid(_)
-                            | SupervisorToRole::Farewell(_),
+                            | SupervisorToRole::Farewell(_)
+                            | SupervisorToRole::Sources(_),
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

@@ -22,7 +22,7 @@ pub use channel::{Channel, ChannelError, QUEUE_MAX, QUEUE_ROOM, Received, socket
 pub use clock::boot_time;
 pub use counters::Counters;
 pub use fault::{Exit, Fault};
-pub use lockdown::lock_down_supervisor;
+pub use lockdown::{Folders, lock_down_supervisor};
 pub use notify::{Notifier, Watchdog};
 pub use start::{Ends, SWITCHBOARD, Started, SupervisorChannel, run};
 pub use vocabulary::{Beside, Vocabulary};

@@ -138,7 +138,8 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
                 SupervisorToRole::Lifecycle(_)
                 | SupervisorToRole::End(_)
                 | SupervisorToRole::Ldevid(_)
-                | SupervisorToRole::Farewell(_),
+                | SupervisorToRole::Farewell(_)
+                | SupervisorToRole::Sources(_),
                 _,
             ) => {
                 return Err(Fault::new(

@@ -42,7 +42,9 @@ impl Vocabulary for SupervisorToRole {
         match self {
             Self::End(_) => Beside::Descriptor,
             Self::Start(_) => Beside::MaybeDescriptor,
-            Self::Lifecycle(_) | Self::Ldevid(_) | Self::Farewell(_) => Beside::Nothing,
+            Self::Lifecycle(_) | Self::Ldevid(_) | Self::Farewell(_) | Self::Sources(_) => {
+                Beside::Nothing
+            }
         }
     }
 }

@@ -58,7 +58,16 @@ fn show(json: bool) -> Result<String, Fault> {
 /// Checks a configuration; the files that it names are not read.
 fn validate(file: &Path) -> Result<String, Fault> {
     match Config::read(file) {
-        Ok(config) => Ok(format!("{}: valid, for {}\n", file.display(), config.node)),
+        Ok(config) => {
+            let platform = &config.platform;
+            Ok(format!(
+                "{}: valid, for {} with {} {}\n",
+                file.display(),
+                platform.hw_model,
+                platform.os_name,
+                platform.os_version
+            ))
+        }
         Err(error) => Err(Fault::because(
             Exit::Config,
             file.display().to_string(),

@@ -1,23 +1,22 @@
 //! The file as it is written, and the rules that make a [`Config`] of it.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::Ipv6Addr;
 use std::path::PathBuf;
 
-use bartizan_model::config::{Groups, Unattested};
-use bartizan_model::ids::{NodeId, SaeId};
+use bartizan_model::config::{BootstrapServer, Unattested};
 use bartizan_model::message::Memory;
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Kme, Remote, Required, Verifier};
+use super::{Config, ConfigError, Discovery, Manufacturer, Platform, Required};
 
-/// The TCP port of the peer role unless the file says otherwise.
-const PEER_PORT: u16 = 9061;
+/// The most bytes of a name of the platform.
+const NAME_MAX: usize = 64;
 
-/// The most addresses a gateway has.
-const ADDRESSES_MAX: usize = 16;
+/// The most bootstrap servers that an image names.
+const SERVERS_MAX: usize = 8;
 
-/// The only key delivery interface so far: ETSI GS QKD 014.
-const INTERFACE: &str = "014";
+/// The most bytes of a DNS name (RFC 1035, 2.3.4).
+const HOST_MAX: usize = 253;
 
 /// Parses and checks.
 pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -45,51 +44,34 @@ pub(super) fn memory<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Memory
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    node: NodeTable,
-    controller: RemoteTable,
-    verifier: Verifier,
-    peer: PeerTable,
-    #[serde(default)]
-    kme: Vec<KmeTable>,
+    platform: PlatformTable,
+    manufacturer: Manufacturer,
+    discovery: DiscoveryTable,
+    state: StateTable,
     lease: LeaseTable,
     required: Required,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodeTable {
-    id: String,
-    addresses: Vec<IpAddr>,
-    ldevid: PathBuf,
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct PlatformTable {
+    hw_model: String,
+    os_name: String,
+    os_version: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RemoteTable {
-    address: SocketAddr,
-    name: String,
-    anchors: PathBuf,
+struct DiscoveryTable {
+    media: PathBuf,
+    leases: PathBuf,
+    servers: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PeerTable {
-    #[serde(default = "peer_port")]
-    port: u16,
-    listen: Option<Vec<IpAddr>>,
-    anchors: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KmeTable {
-    interface: String,
-    address: SocketAddr,
-    name: String,
-    anchors: PathBuf,
-    sae: String,
-    chain: PathBuf,
-    groups: Groups,
+struct StateTable {
+    folder: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -100,123 +82,76 @@ struct LeaseTable {
 
 impl Document {
     fn check(self) -> Result<Config, ConfigError> {
-        let node = node_id("node.id", &self.node.id)?;
-        check_addresses("node.addresses", &self.node.addresses)?;
-        let controller = self.controller.check("controller")?;
-        if self.peer.port == 0 {
-            return Err(value("peer.port", "a port is 1 to 65535"));
+        if self.discovery.servers.len() > SERVERS_MAX {
+            let rule = format!("at most {SERVERS_MAX} servers");
+            return Err(value("discovery.servers", rule));
         }
-        let peer_listen = match self.peer.listen {
-            None => self.node.addresses.clone(),
-            Some(listen) => {
-                check_listen(&listen, &self.node.addresses)?;
-                listen
-            }
-        };
-        let mut kmes = self.kme.into_iter();
-        let kme = kmes.next().map(KmeTable::check).transpose()?;
-        if kmes.next().is_some() {
-            return Err(value("kme", "there is one KME beside a gateway, not more"));
-        }
+        let servers = self.discovery.servers.iter().map(|text| {
+            server(text)
+                .ok_or_else(|| value("discovery.servers", format!("{text:?} is no HOST:PORT")))
+        });
+        let servers = servers.collect::<Result<_, _>>()?;
         Ok(Config {
-            node,
-            addresses: self.node.addresses,
-            ldevid: self.node.ldevid,
-            controller,
-            verifier: self.verifier,
-            peer_port: self.peer.port,
-            peer_listen,
-            peer_anchors: self.peer.anchors,
-            kme,
+            platform: self.platform.check()?,
+            manufacturer: self.manufacturer,
+            discovery: Discovery {
+                media: self.discovery.media,
+                leases: self.discovery.leases,
+                servers,
+            },
+            state: self.state.folder,
             unattested: self.lease.unattested,
             required: self.required,
         })
     }
 }
 
-impl RemoteTable {
-    fn check(self, table: &str) -> Result<Remote, ConfigError> {
-        let key = |name| format!("{table}.{name}");
-        let ip = self.address.ip();
-        if self.address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
-            return Err(value(key("address"), "not the address of a server"));
+impl PlatformTable {
+    fn check(self) -> Result<Platform, ConfigError> {
+        for (key, name) in [
+            ("platform.hw-model", &self.hw_model),
+            ("platform.os-name", &self.os_name),
+        ] {
+            let is_name = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+            if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_name) {
+                return Err(value(key, format!("1 to {NAME_MAX} ASCII characters")));
+            }
         }
-        let name = node_id(&key("name"), &self.name)?;
-        Ok(Remote {
-            address: self.address,
-            name,
-            anchors: self.anchors,
-        })
-    }
-}
-
-impl KmeTable {
-    fn check(self) -> Result<Kme, ConfigError> {
-        if self.interface != INTERFACE {
-            return Err(value("kme.interface", "the only interface is \"014\""));
-        }
-        let sae = SaeId::try_from(self.sae).map_err(|error| value("kme.sae", error.to_string()))?;
-        let remote = RemoteTable {
-            address: self.address,
-            name: self.name,
-            anchors: self.anchors,
+        let number = |part: &str| {
+            part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u32>().is_ok()
         };
-        let remote = remote.check("kme")?;
-        Ok(Kme {
-            remote,
-            sae,
-            chain: self.chain,
-            groups: self.groups,
+        if self.os_version.len() > NAME_MAX || !self.os_version.split('.').all(number) {
+            return Err(value("platform.os-version", "numbers with dots between"));
+        }
+        Ok(Platform {
+            hw_model: self.hw_model,
+            os_name: self.os_name,
+            os_version: self.os_version,
         })
     }
 }
 
-fn node_id(key: &str, text: &str) -> Result<NodeId, ConfigError> {
-    NodeId::try_from(text).map_err(|error| value(key, error.to_string()))
+/// Reads `HOST:PORT`, where an IPv6 address stands in brackets.
+fn server(text: &str) -> Option<BootstrapServer> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host = match inner {
+        Some(address) => address.parse::<Ipv6Addr>().ok()?.to_string(),
+        None => Some(host).filter(|host| is_host(host))?.to_owned(),
+    };
+    Some(BootstrapServer { host, port })
 }
 
-fn check_addresses(key: &str, addresses: &[IpAddr]) -> Result<(), ConfigError> {
-    if addresses.is_empty() || addresses.len() > ADDRESSES_MAX {
-        return Err(value(
-            key,
-            format!("a gateway has 1 to {ADDRESSES_MAX} addresses"),
-        ));
-    }
-    for (place, address) in addresses.iter().enumerate() {
-        if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-            return Err(value(
-                key,
-                format!("{address} is not the address of a gateway"),
-            ));
-        }
-        if addresses
-            .iter()
-            .skip(place.saturating_add(1))
-            .any(|other| other == address)
-        {
-            return Err(value(key, format!("{address} is there twice")));
-        }
-    }
-    Ok(())
-}
-
-fn check_listen(listen: &[IpAddr], addresses: &[IpAddr]) -> Result<(), ConfigError> {
-    if listen.is_empty() || listen.len() > ADDRESSES_MAX {
-        return Err(value(
-            "peer.listen",
-            format!("1 to {ADDRESSES_MAX} addresses"),
-        ));
-    }
-    match listen
-        .iter()
-        .find(|address| !address.is_unspecified() && !addresses.contains(address))
-    {
-        Some(other) => Err(value(
-            "peer.listen",
-            format!("{other} is not in node.addresses"),
-        )),
-        None => Ok(()),
-    }
+/// A DNS name or an IPv4 address, by its characters.
+fn is_host(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(is_part)
+    };
+    host.len() <= HOST_MAX && host.split('.').all(is_label)
 }
 
 fn value(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
@@ -224,10 +159,6 @@ fn value(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
         key: key.into(),
         rule: rule.into(),
     }
-}
-
-const fn peer_port() -> u16 {
-    PEER_PORT
 }
 
 fn line_of(text: &str, span: Option<core::ops::Range<usize>>) -> usize {

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bartizan::roles::{ROLES, SUPERVISOR_USER};
+use bartizan::store::DOCUMENT;
+use bartizan_model::identity::{LdevidFound, TpmFound};
 use bartizan_model::message::{
     Achieved, Memory, Role, RoleConfig, RoleToSupervisor, SupervisorToRole,
 };
@@ -22,6 +24,8 @@ use rustix::net::{
 };
 use rustix::process::Uid;
 
+use crate::owner::owned;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 const SUPERVISOR_UID: u32 = 62000;
 
@@ -33,6 +37,7 @@ pub(crate) struct Live {
     pub(crate) child: Child,
     pub(crate) dir: PathBuf,
     manager: UnixDatagram,
+    found: LdevidFound,
 }
 
 /// What a supervisor is started with.
@@ -41,15 +46,21 @@ pub(crate) struct Setup {
     pub(crate) uid: u32,
     pub(crate) running: Option<OwnedFd>,
     pub(crate) sockets: bool,
+    /// What the state folder holds.
+    pub(crate) kept: Vec<u8>,
+    /// What the TPM holds.
+    pub(crate) found: LdevidFound,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            config: include_str!("../../appliance.toml").to_owned(),
+            config: include_str!("../../appliance.toml").replace("/var/lib/bartizan", "state"),
             uid: SUPERVISOR_UID,
             running: None,
             sockets: true,
+            kept: owned().encode().unwrap(),
+            found: LdevidFound::Usable,
         }
     }
 }
@@ -72,13 +83,20 @@ impl Live {
     /// Starts a supervisor and waits until it is ready.
     pub(crate) fn ready() -> Self {
         let live = Self::start(Setup::default());
-        assert_eq!(live.notice().0, "READY=1\nSTATUS=Attesting");
+        live.is_ready();
         live
+    }
+
+    /// Waits until it is ready.
+    pub(crate) fn is_ready(&self) {
+        assert_eq!(self.notice().0, "READY=1\nSTATUS=Factory");
     }
 
     pub(crate) fn start(setup: Setup) -> Self {
         let dir = directory();
-        write_credentials(&dir);
+        write_roots(&dir);
+        keep(&dir, &setup);
+        let found = setup.found;
         std::fs::write(dir.join("appliance.toml"), &setup.config).unwrap();
         std::fs::write(dir.join("passwd"), passwd()).unwrap();
         let program = dir.join("bartizan");
@@ -91,6 +109,7 @@ impl Live {
             child,
             dir,
             manager,
+            found,
         }
     }
 
@@ -108,23 +127,32 @@ impl Live {
         RoleEnd::new(thread.join().unwrap()).unwrap()
     }
 
-    /// Connects as a role that is locked down as required.
+    /// Connects as a role that is locked down as required; tpm says what it found.
     pub(crate) fn join(&self, role: Role) -> RoleEnd {
         let mut end = self.connect(uid_of(role));
         end.send(&RoleToSupervisor::LockedDown(achieved(role)))
             .unwrap();
+        if role == Role::Tpm {
+            started(&mut end);
+            let found = TpmFound {
+                ldevid: self.found,
+                retired: false,
+            };
+            end.send(&RoleToSupervisor::Found(found)).unwrap();
+            assert!(self.notice().0.starts_with("STATUS="));
+        }
         end
     }
 
-    /// Every role joins, in the order of the table, and is heard until it is started (peer and qkd:
-    /// not).
+    /// Every role joins, in the order of the table, and is heard until it is started (peer, qkd
+    /// and bootstrap: not).
     pub(crate) fn join_all(&self) -> Vec<(Role, RoleEnd)> {
         let mut ends: Vec<_> = ROLES
             .iter()
             .map(|row| (row.role, self.join(row.role)))
             .collect();
         for (role, end) in &mut ends {
-            if !matches!(role, Role::Peer | Role::Qkd) {
+            if !matches!(role, Role::Peer | Role::Qkd | Role::Tpm | Role::Bootstrap) {
                 started(end);
             }
         }
@@ -333,25 +361,21 @@ fn directory() -> PathBuf {
     dir
 }
 
-/// The files that the shipped configuration names.
-fn write_credentials(dir: &Path) {
-    for (file, name) in [
-        ("ldevid.pem", "gateway.example"),
-        ("sae.pem", "gateway"),
-        ("controller-ca.pem", "controller-ca.example"),
-        ("owner-ca.pem", "owner-ca.example"),
-        ("kme-ca.pem", "kme-ca.example"),
-    ] {
-        std::fs::write(dir.join(file), certificate(name)).unwrap();
+/// The state folder, the supervisor's own.
+fn keep(dir: &Path, setup: &Setup) {
+    let state = dir.join("state");
+    std::fs::create_dir(&state).unwrap();
+    if !setup.kept.is_empty() {
+        std::fs::write(state.join(DOCUMENT), &setup.kept).unwrap();
     }
-    std::fs::write(dir.join("verifier-es384.pub"), [4; 97]).unwrap();
-    std::fs::write(dir.join("verifier-ml-dsa-65.pub"), [5; 1952]).unwrap();
+    std::os::unix::fs::chown(state, Some(SUPERVISOR_UID), None).unwrap();
 }
 
-/// A self-signed certificate for one name, PEM.
-fn certificate(name: &str) -> String {
-    rcgen::generate_simple_self_signed([name.to_owned()])
-        .unwrap()
-        .cert
-        .pem()
+/// The files that the shipped configuration names.
+fn write_roots(dir: &Path) {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let params = rcgen::CertificateParams::new(["maker.example".to_owned()]).unwrap();
+    let root = params.self_signed(&key).unwrap().pem();
+    std::fs::write(dir.join("voucher-root.pem"), root).unwrap();
+    std::fs::write(dir.join("voucher-ml-dsa-65.pub"), [5; 1952]).unwrap();
 }

@@ -32,28 +32,39 @@ fn work(mut started: Started<Programmer>) -> Result<(), Fault> {
     let RoleConfig::Xfrm(config) = &started.config else {
         return Err(Fault::new(Exit::Protocol, "the start is of another role"));
     };
-    let mut engine = started.ends.take(Edge::EngineXfrm)?;
     let mut programmer = started.prepared;
     programmer.begin(config).map_err(fault)?;
+    let mut engine = match started.ends.take(Edge::EngineXfrm) {
+        Ok(engine) => Some(engine),
+        // Nobody gives orders in this state, so nothing that was ordered before may stand.
+        Err(_not_granted) => {
+            programmer.forget_orders().map_err(fault)?;
+            None
+        }
+    };
     let mut told = Counts::default();
     loop {
-        for report in programmer.attend().map_err(fault)? {
-            engine.send(&report)?;
+        let reports = programmer.attend().map_err(fault)?;
+        if let Some(engine) = &mut engine {
+            for report in reports {
+                engine.send(&report)?;
+            }
+            carry_out(&mut programmer, engine)?;
+            engine.flush()?;
         }
-        carry_out(&mut programmer, &mut engine)?;
-        engine.flush()?;
         hear_supervisor(&mut started.supervisor)?;
         tell_counts(&mut told, programmer.counts(), &mut started.supervisor)?;
         started.supervisor.flush()?;
         started.watchdog.feed(boot_time());
-        rest(&programmer, &engine, &started.supervisor, &started.watchdog)?;
+        let engine = engine.as_ref();
+        rest(&programmer, engine, &started.supervisor, &started.watchdog)?;
     }
 }
 
 /// Waits until something has happened, or is due.
 fn rest(
     programmer: &Programmer,
-    engine: &EngineChannel,
+    engine: Option<&EngineChannel>,
     supervisor: &SupervisorChannel,
     watchdog: &Watchdog,
 ) -> Result<(), Fault> {
@@ -62,17 +73,22 @@ fn rest(
     let longest = Timespec::try_from(longest)
         .map_err(|_| Fault::new(Exit::Software, "the watchdog's interval is too long"))?;
     let [clock, events] = programmer.descriptors();
-    let from_engine = if engine.has_room() {
-        PollFlags::IN
-    } else {
-        PollFlags::empty()
-    };
-    let mut waited_for = [
+    let mut waited_for = vec![
         PollFd::from_borrowed_fd(clock, PollFlags::IN),
         PollFd::from_borrowed_fd(events, PollFlags::IN),
-        PollFd::from_borrowed_fd(engine.as_fd(), from_engine | to(engine)),
         PollFd::from_borrowed_fd(supervisor.as_fd(), PollFlags::IN | to(supervisor)),
     ];
+    if let Some(engine) = engine {
+        let from_engine = if engine.has_room() {
+            PollFlags::IN
+        } else {
+            PollFlags::empty()
+        };
+        waited_for.push(PollFd::from_borrowed_fd(
+            engine.as_fd(),
+            from_engine | to(engine),
+        ));
+    }
     match poll(&mut waited_for, Some(&longest)) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(Fault::os("poll", errno)),
@@ -104,7 +120,8 @@ fn hear_supervisor(supervisor: &mut SupervisorChannel) -> Result<(), Fault> {
             SupervisorToRole::End(_)
             | SupervisorToRole::Start(_)
             | SupervisorToRole::Ldevid(_)
-            | SupervisorToRole::Farewell(_) => {
+            | SupervisorToRole::Farewell(_)
+            | SupervisorToRole::Sources(_) => {
                 return Err(Fault::new(Exit::Protocol, "a word out of turn"));
             }
         }

@@ -115,6 +115,19 @@ impl Programmer {
         self.adopt()
     }
 
+    /// Removes every SA and every policy that was ordered, of this start or an earlier one: in a
+    /// state without orders nothing but the built-in policies stands.
+    ///
+    /// # Errors
+    ///
+    /// [`XfrmError`] if the kernel does not.
+    pub fn forget_orders(&mut self) -> Result<(), XfrmError> {
+        built_in(&self.kernel.carry_out(&Request::FlushSas))?;
+        self.sas.clear();
+        self.entries.clear();
+        built_in(&self.remove_other_policies())
+    }
+
     /// Carries out orders, up to 64 messages in one call of the kernel, and says what became of
     /// each, in their order.
     pub fn carry_out(&mut self, orders: &[Received<EngineToXfrm>]) -> Vec<XfrmToEngine> {

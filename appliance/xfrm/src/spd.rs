@@ -10,9 +10,9 @@
 //! | 2^32 - 2 | the gateway's own PMTU errors, where no entry claims them |
 //! | 2^32 - 1 | block all |
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr};
 
-use bartizan_model::config::XfrmConfig;
+use bartizan_model::config::{Reach, XfrmConfig};
 use bartizan_model::policy::{Action, Direction, Mode, Policy, Prefix, Protect};
 
 use crate::policy::{KernelDirection, KernelPolicy, PolicyId, Template, Verdict};
@@ -105,23 +105,50 @@ pub fn block_all() -> Vec<KernelPolicy> {
     policies
 }
 
-/// What a configuration lets pass beside its entries: connections with peers, the controller and
-/// the KMEs. Nothing of it is ever forwarded.
+/// What a configuration lets pass beside its entries. Nothing of it is ever forwarded.
 pub fn bypasses(config: &XfrmConfig) -> Vec<KernelPolicy> {
+    match config {
+        XfrmConfig::Unowned => own_traffic(),
+        XfrmConfig::Owned(reach) => reached(reach),
+    }
+}
+
+/// The gateway's own TCP and UDP: DHCP, DNS, and what it looks for its owner by.
+fn own_traffic() -> Vec<KernelPolicy> {
     let mut policies = Vec::new();
-    for own in &config.addresses {
+    for everybody in [Prefix::ANY_V4, Prefix::ANY_V6] {
+        for protocol in [TCP, UDP] {
+            let all = Upper {
+                protocol: Some(protocol),
+                ..Upper::default()
+            };
+            policies.extend(both_ways(built_in(everybody, everybody, all)));
+        }
+    }
+    policies
+}
+
+/// Connections with peers, the controller and the KMEs; DNS, NTP and DHCP where they are used.
+fn reached(reach: &Reach) -> Vec<KernelPolicy> {
+    let mut policies = Vec::new();
+    for own in &reach.addresses {
         let host = Prefix::host(*own);
         let everybody = if own.is_ipv4() {
             Prefix::ANY_V4
         } else {
             Prefix::ANY_V6
         };
-        let dialled = built_in(host, everybody, tcp_to(config.peer_port));
-        let dialling = built_in(everybody, host, tcp_to(config.peer_port));
-        policies.extend(both_ways(dialled));
-        policies.extend(both_ways(dialling.map(KernelSelector::reversed)));
-        for service in &config.services {
-            policies.extend(both_ways(service_selector(host, *service)));
+        for peers in reach.peer_port.into_iter().map(tcp_to) {
+            let dialled = built_in(host, everybody, peers);
+            let dialling = built_in(everybody, host, peers);
+            policies.extend(both_ways(dialled));
+            policies.extend(both_ways(dialling.map(KernelSelector::reversed)));
+        }
+        for (protocol, ends) in [(TCP, &reach.services), (UDP, &reach.datagrams)] {
+            for end in ends {
+                let upper = to(protocol, end.port());
+                policies.extend(both_ways(built_in(host, Prefix::host(end.ip()), upper)));
+            }
         }
         // A forwarded packet with an address of ours is forged, and would match what is above.
         let forged = built_in(host, everybody, Upper::default());
@@ -129,7 +156,29 @@ pub fn bypasses(config: &XfrmConfig) -> Vec<KernelPolicy> {
             forged.map(|forged| policy(KernelDirection::Forward, forged, BYPASS, Verdict::Block)),
         );
     }
+    if reach.dhcp {
+        policies.extend(dhcp());
+    }
     policies
+}
+
+/// The client's talk with DHCP servers (RFC 2131, 4.1; RFC 8415, 7.2). The gateway's addresses are
+/// what it asks for, and the servers are not known.
+fn dhcp() -> impl Iterator<Item = KernelPolicy> {
+    let talks = [(Prefix::ANY_V4, 68, 67), (Prefix::ANY_V6, 546, 547)];
+    talks.into_iter().flat_map(|(everybody, client, server)| {
+        let upper = Upper {
+            source_port: Some(client),
+            ..to(UDP, server)
+        };
+        let asked = built_in(everybody, everybody, upper);
+        // A host of the LAN could send what looks like it, and see it pass.
+        let forged = asked.into_iter().flat_map(|asked| {
+            [asked, asked.reversed()]
+                .map(|forged| policy(KernelDirection::Forward, forged, BYPASS, Verdict::Block))
+        });
+        both_ways(asked).chain(forged.collect::<Vec<_>>())
+    })
 }
 
 /// The band of the bypasses.
@@ -148,6 +197,8 @@ const OWN_ERRORS: u32 = u32::MAX - 1;
 const PLACE_MAX: u32 = (1 << 30) - 1;
 
 const TCP: u8 = 6;
+
+const UDP: u8 = 17;
 
 const ICMP: u8 = 1;
 
@@ -192,17 +243,17 @@ fn both_ways(out: Option<KernelSelector>) -> impl Iterator<Item = KernelPolicy> 
     })
 }
 
-fn service_selector(own: Prefix, service: SocketAddr) -> Option<KernelSelector> {
-    built_in(own, Prefix::host(service.ip()), tcp_to(service.port()))
-}
-
 fn built_in(source: Prefix, destination: Prefix, upper: Upper) -> Option<KernelSelector> {
     KernelSelector::new(source, destination, upper, Owner::BuiltIn)
 }
 
 fn tcp_to(port: u16) -> Upper {
+    to(TCP, port)
+}
+
+fn to(protocol: u8, port: u16) -> Upper {
     Upper {
-        protocol: Some(TCP),
+        protocol: Some(protocol),
         source_port: None,
         destination_port: Some(port),
     }

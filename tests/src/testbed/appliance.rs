@@ -21,7 +21,7 @@ use crate::units::event::{Event, What};
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Every service that ships, the supervisor first.
-pub const SERVICES: [&str; 7] = [
+pub const SERVICES: [&str; 8] = [
     "bartizan.service",
     "bartizan-engine.service",
     "bartizan-xfrm.service",
@@ -29,6 +29,7 @@ pub const SERVICES: [&str; 7] = [
     "bartizan-peer.service",
     "bartizan-qkd.service",
     "bartizan-tpm.service",
+    "bartizan-bootstrap.service",
 ];
 
 /// Where an image leads the tpm role to what was measured.

@@ -3,18 +3,26 @@
 //! ```text
 //! DIR/pki/        certificates, TPM states; see `crate::pki`
 //! DIR/signer/     the keys of the signer of unattested leases
-//! DIR/gw-a.example/appliance.toml and what it names
+//! DIR/gw-a.example/appliance.toml and what it names; state/ownership.json
 //! DIR/controller.toml
 //! ```
 
-use core::fmt::Write as _;
+use core::net::SocketAddr;
 use std::{
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use bartizan::{ownership::Owned, store::DOCUMENT};
 use bartizan_dev_lease::Signer;
+use bartizan_model::{
+    config::{Der, Groups, KmeConfig, VerifierKeys},
+    ids::{NodeId, SaeId},
+    ownership::{Ownership, SiteNetwork},
+};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384};
+use x509_cert::{Certificate, der::Encode as _};
 
 use super::{
     boot::Kernel,
@@ -27,6 +35,9 @@ pub const CONTROLLER: &str = "controller.example";
 
 /// Where gateways call home to.
 pub const CALL_HOME: u16 = 4335;
+
+/// Where gateways enrol.
+pub const REGISTRAR: u16 = 9443;
 
 /// Where KMEs listen.
 pub const KME_PORT: u16 = 8443;
@@ -114,13 +125,15 @@ impl Site {
             site.pki.kme(side.kme_name());
             let credentials = site.pki.gateway(side.node(), side.sae());
             let gateway = site.gateway(side);
-            fs::create_dir_all(&gateway).expect("make a gateway's folder");
-            for file in ["ldevid.pem", "sae.pem", "owner-ca.pem", "kme-ca.pem"] {
-                fs::copy(credentials.join(file), gateway.join(file)).expect("copy a certificate");
-            }
-            fs::write(gateway.join("es384.pub"), &verifier.es384).expect("write a key");
-            fs::write(gateway.join("ml-dsa-65.pub"), &verifier.ml_dsa_65).expect("write a key");
-            fs::write(gateway.join("appliance.toml"), appliance(side, choices))
+            fs::create_dir_all(gateway.join("state")).expect("make a gateway's folder");
+            let ownership = ownership(side, choices, &credentials, &verifier);
+            let owned = Owned::new(ownership).expect("an ownership that counts");
+            let document = owned.encode().expect("an ownership's document");
+            fs::write(gateway.join("state").join(DOCUMENT), document)
+                .expect("write a gateway's ownership");
+            fs::write(gateway.join("voucher-root.pem"), voucher_root()).expect("write a root");
+            fs::write(gateway.join("voucher-ml-dsa-65.pub"), [0; 1952]).expect("write a key");
+            fs::write(gateway.join("appliance.toml"), appliance(choices))
                 .expect("write a gateway's configuration");
         }
         fs::write(site.controller_config(), controller_config(folder, choices))
@@ -174,10 +187,16 @@ impl Site {
     }
 }
 
-fn appliance(side: Side, choices: &Choices) -> String {
+/// What a gateway knows of its owner, as if it had enrolled.
+fn ownership(
+    side: Side,
+    choices: &Choices,
+    credentials: &Path,
+    verifier: &VerifierKeys,
+) -> Ownership {
     let family = choices.family;
-    let controller = core::net::SocketAddr::new(controller(family), CALL_HOME);
-    let kme = core::net::SocketAddr::new(side.kme(family), KME_PORT);
+    let certificates = |file| certificates(&credentials.join(file));
+    let name = |text| NodeId::try_from(text).expect("a name");
     let mut addresses = Vec::new();
     for family in [Family::V4, Family::V6] {
         addresses.extend([
@@ -186,42 +205,71 @@ fn appliance(side: Side, choices: &Choices) -> String {
             side.kme_client(family),
         ]);
     }
-    let addresses: Vec<String> = addresses.iter().map(|one| format!("\"{one}\"")).collect();
+    Ownership {
+        node: name(side.node()),
+        epoch: 1,
+        anchors: certificates("owner-ca.pem"),
+        verifier: verifier.clone(),
+        call_home: SocketAddr::new(controller(family), CALL_HOME),
+        registrar: SocketAddr::new(controller(family), REGISTRAR),
+        controller: name(CONTROLLER),
+        ldevid: certificates("ldevid.pem"),
+        addresses,
+        peer_port: PEER_PORT,
+        kmes: vec![KmeConfig {
+            address: SocketAddr::new(side.kme(family), KME_PORT),
+            name: name(side.kme_name()),
+            anchors: certificates("kme-ca.pem"),
+            sae: SaeId::try_from(side.sae()).expect("a name"),
+            chain: certificates("sae.pem"),
+            groups: Groups::HybridOnly,
+        }],
+        network: SiteNetwork::default(),
+    }
+}
+
+/// The certificates of a PEM file.
+fn certificates(path: &Path) -> Vec<Der> {
+    let pem = fs::read(path).expect("read certificates");
+    let chain = Certificate::load_pem_chain(&pem).expect("certificates");
+    let der = |certificate: &Certificate| certificate.to_der().expect("a certificate");
+    chain
+        .iter()
+        .map(|certificate| Der(der(certificate)))
+        .collect()
+}
+
+/// A manufacturer who signs nothing.
+fn voucher_root() -> String {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key");
+    let params = CertificateParams::new(["maker.example".to_owned()]).expect("a name");
+    params.self_signed(&key).expect("a certificate").pem()
+}
+
+fn appliance(choices: &Choices) -> String {
     let (landlock, memory) = match choices.kernel {
         // Landlock needs a hook that UML's kernel has not, memfd_secret a direct map that it has not.
         Kernel::Uml => (0, "mlock"),
         // Debian's 6.1: the second version of Landlock.
         Kernel::Vm => (2, "memfd-secret"),
     };
-    let mut text = String::new();
-    write!(
-        text,
-        r#"[node]
-id = "{node}"
-addresses = [{addresses}]
-ldevid = "ldevid.pem"
+    format!(
+        r#"[platform]
+hw-model = "testbed"
+os-name = "bartizan"
+os-version = "0.1"
 
-[controller]
-address = "{controller}"
-name = "{CONTROLLER}"
-anchors = "owner-ca.pem"
+[manufacturer]
+es384 = "voucher-root.pem"
+ml-dsa-65 = "voucher-ml-dsa-65.pub"
 
-[verifier]
-es384 = "es384.pub"
-ml-dsa-65 = "ml-dsa-65.pub"
+[discovery]
+media = "/run/bartizan/media"
+leases = "/run/bartizan/leases"
+servers = []
 
-[peer]
-port = {PEER_PORT}
-anchors = "owner-ca.pem"
-
-[[kme]]
-interface = "014"
-address = "{kme}"
-name = "{kme_name}"
-anchors = "kme-ca.pem"
-sae = "{sae}"
-chain = "sae.pem"
-groups = "hybrid-only"
+[state]
+folder = "/var/lib/bartizan"
 
 [lease]
 unattested = "accept"
@@ -230,14 +278,8 @@ unattested = "accept"
 landlock = {landlock}
 seccomp = true
 memory = "{memory}"
-"#,
-        node = side.node(),
-        addresses = addresses.join(", "),
-        kme_name = side.kme_name(),
-        sae = side.sae(),
+"#
     )
-    .expect("write to memory");
-    text
 }
 
 fn controller_config(folder: &Path, choices: &Choices) -> String {

@@ -1,10 +1,10 @@
 //! Makes a service's process.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::IoSlice,
     mem::MaybeUninit,
-    os::fd::BorrowedFd,
+    os::{fd::BorrowedFd, unix::fs::chown},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -24,6 +24,9 @@ use super::{
 
 /// The folder in which a unit file names the binaries.
 const SHIPPED_FOLDER: &str = "/usr/bin";
+
+/// Where services keep their state.
+const STATE_FOLDER: &str = "/var/lib";
 
 /// What every service gets beside its own.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
@@ -47,6 +50,9 @@ pub(super) fn launch(
     service: &Service,
     surroundings: &Surroundings<'_>,
 ) -> Result<Child, UnitError> {
+    if let Some(name) = &service.execution.state {
+        own_state(&Path::new(STATE_FOLDER).join(name), service, surroundings)?;
+    }
     let order = serde_json::to_vec(&order(service, surroundings)?).expect("an order is plain text");
     assert!(
         order.len() <= MOST_BYTES,
@@ -92,6 +98,25 @@ pub(super) fn launch(
     )
     .expect("send an order");
     Ok(child)
+}
+
+/// Makes the folder of a service's state, and everything in it, its user's (`systemd.exec(5)`).
+fn own_state(
+    folder: &Path,
+    service: &Service,
+    surroundings: &Surroundings<'_>,
+) -> Result<(), UnitError> {
+    let execution = &service.execution;
+    let user = surroundings.accounts.user(&execution.user)?;
+    let group = execution.group.as_ref().unwrap_or(&execution.user);
+    let group = surroundings.accounts.group(group)?;
+    fs::create_dir_all(folder).expect("make a state folder");
+    let entries = fs::read_dir(folder).expect("read a state folder");
+    let paths = entries.map(|entry| entry.expect("an entry of a state folder").path());
+    for path in paths.chain([folder.to_owned()]) {
+        chown(&path, Some(user), Some(group)).expect("give a state folder to its service");
+    }
+    Ok(())
 }
 
 fn order(service: &Service, surroundings: &Surroundings<'_>) -> Result<Order, UnitError> {

@@ -100,6 +100,8 @@ pub struct Execution {
     pub limits: Vec<(Resource, u64)>,
     /// `PrivateNetwork=`.
     pub private_network: bool,
+    /// `StateDirectory=`, one below `/var/lib`.
+    pub state: Option<String>,
     /// `SystemCallFilter=`, names and groups; every call if there is none.
     pub calls: Option<Vec<String>>,
     /// `RestrictAddressFamilies=`; every family if there is none.
@@ -191,6 +193,9 @@ impl Service {
             }
             "NoNewPrivileges" => {
                 execution.no_new_privileges = boolean(value).ok_or_else(refused)?;
+            }
+            "StateDirectory" if !value.is_empty() && !value.contains(['/', ' ']) => {
+                execution.state = Some(value.to_owned());
             }
             "PrivateNetwork" => execution.private_network = boolean(value).ok_or_else(refused)?,
             "UMask" => execution.umask = u32::from_str_radix(value, 8).map_err(|_| refused())?,
@@ -296,6 +301,7 @@ mod tests {
             "NotifyAccess=all",
             "StandardInput=socket",
             "LimitMEMLOCK=8Q",
+            "StateDirectory=a b",
         ] {
             assert!(service(&format!("{LEAST}{line}\n")).is_err(), "{line}");
         }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bartizan_model::{
+    config::XfrmConfig,
     message::XfrmToEngine,
     policy::{Action, Direction, Mode, TrafficSelector},
 };
@@ -26,7 +27,7 @@ use rustix::net::{
 };
 
 use crate::{
-    orders::{Covers, FAMILIES, MODES, PEER_PORT, Tunnel, UNLIMITED, any, config, seconds},
+    orders::{Covers, FAMILIES, MODES, PEER_PORT, Tunnel, UNLIMITED, any, config, reach, seconds},
     renewal::{LEASE, flow, install, virtual_time},
     station::{
         Station, install_policy, remove_all_sas, remove_other_policies, remove_policy, remove_sa,
@@ -363,11 +364,11 @@ fn a_second_start_blocks_again_and_takes_out_what_was_not_ordered_again() {
             install(&mut stations, tunnel, UNLIMITED);
         }
         // Another configuration: what only the first one let pass is blocked.
-        let mut narrower = config(Side::A);
+        let mut narrower = reach(Side::A);
         narrower.services.truncate(1);
-        narrower.peer_port = 9999;
+        narrower.peer_port = Some(9999);
         drop(stations);
-        let mut second = Station::begin(&topology.a.gateway, &narrower);
+        let mut second = Station::begin(&topology.a.gateway, &XfrmConfig::Owned(narrower));
         let shown = policies(&topology.a.gateway);
         assert!(!shown.iter().any(|line| line.contains("9061")), "{shown:?}");
         assert!(shown.iter().any(|line| line.contains("9999")), "{shown:?}");

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bartizan_model::{
-    config::XfrmConfig,
+    config::{Reach, XfrmConfig},
     ids::{EntryName, NodeId, Reqid, Spi, TunnelId},
     message::{SaId, SaInstall},
     policy::{
@@ -147,10 +147,15 @@ pub(crate) fn seconds(seconds: u64) -> Lifetime {
 
 /// What the supervisor would tell a gateway's xfrm.
 pub(crate) fn config(side: Side) -> XfrmConfig {
+    XfrmConfig::Owned(reach(side))
+}
+
+/// What a gateway of an owner reaches.
+pub(crate) fn reach(side: Side) -> Reach {
     let own = |address: fn(Side, Family) -> IpAddr| FAMILIES.map(|family| address(side, family));
-    XfrmConfig {
+    Reach {
         addresses: [own(Side::wan), own(Side::management), own(Side::kme_client)].concat(),
-        peer_port: PEER_PORT,
+        peer_port: Some(PEER_PORT),
         services: FAMILIES
             .into_iter()
             .flat_map(|family| {
@@ -160,6 +165,7 @@ pub(crate) fn config(side: Side) -> XfrmConfig {
                 ]
             })
             .collect(),
+        ..Reach::default()
     }
 }
 

@@ -62,8 +62,8 @@ fn every_message_has_its_golden_bytes() {
     numbers::<Groups>(&mut found);
 
     let golden = include_str!("golden_bytes.txt");
-    for (found, golden) in found.lines().zip(golden.lines()) {
-        assert_eq!(found, golden, "the whole of what was found:\n{found}");
+    for (line, golden) in found.lines().zip(golden.lines()) {
+        assert_eq!(line, golden, "the whole of what was found:\n{found}");
     }
     assert!(found == golden, "the whole of what was found:\n{found}");
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bartizan_model::config::{
     Artifacts, BootstrapConfig, BootstrapServer, ControlConfig, Der, EngineConfig, Groups,
-    KmeConfig, PeerConfig, Purpose, QkdConfig, RoleConfig, Unattested, VerifierKeys, VoucherRoots,
-    XfrmConfig,
+    KmeConfig, PeerConfig, Purpose, QkdConfig, Reach, RoleConfig, Sources, Unattested,
+    VerifierKeys, VoucherRoots, XfrmConfig,
 };
 use bartizan_model::identity::{
     Certified, Credential, Endorsement, Farewell, Floor, Floors, KeyName, LdevidFound, Log,
@@ -37,10 +37,11 @@ pub(crate) fn supervisor_to_role() -> Vec<SupervisorToRole> {
     all.push(SupervisorToRole::Lifecycle(Lifecycle::Operational));
     all.push(SupervisorToRole::Ldevid(vec![Der(vec![0x30])]));
     all.push(SupervisorToRole::Farewell(Farewell::Retire));
+    all.push(SupervisorToRole::Sources(Box::new(sources())));
     all
 }
 
-fn role_configs() -> [RoleConfig; 8] {
+fn role_configs() -> [RoleConfig; 9] {
     let v4 = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let service = SocketAddr::new(v4, 4335);
     let certificates = vec![Der(vec![0x30, 0x00])];
@@ -54,11 +55,14 @@ fn role_configs() -> [RoleConfig; 8] {
             },
             unattested: Unattested::Refuse,
         })),
-        RoleConfig::Xfrm(XfrmConfig {
+        RoleConfig::Xfrm(XfrmConfig::Unowned),
+        RoleConfig::Xfrm(XfrmConfig::Owned(Reach {
             addresses: vec![v4, v6()],
-            peer_port: 9061,
+            peer_port: Some(9061),
             services: vec![service],
-        }),
+            datagrams: vec![service],
+            dhcp: true,
+        })),
         RoleConfig::Control(ControlConfig {
             node: node(),
             controller: service,
@@ -103,19 +107,27 @@ fn bootstrap(purpose: Purpose) -> RoleConfig {
             es384: Der(vec![0x30, 0x00]),
             ml_dsa_65: vec![3, 4],
         },
-        servers: vec![BootstrapServer {
-            host: "owner.example".into(),
-            port: 443,
-        }],
+        sources: sources(),
+        hw_model: "box".into(),
+        os_name: "bartizan".into(),
+        os_version: "1.0".into(),
+    }))
+}
+
+fn sources() -> Sources {
+    Sources {
         media: Some(Artifacts {
             conveyed_information: vec![1],
             owner_certificate: vec![2],
             ownership_voucher: vec![3],
         }),
-        hw_model: "box".into(),
-        os_name: "bartizan".into(),
-        os_version: "1.0".into(),
-    }))
+        servers: vec![BootstrapServer {
+            host: "owner.example".into(),
+            port: 443,
+        }],
+        resolvers: vec![v6()],
+        domain: Some("example".into()),
+    }
 }
 
 fn ownership() -> Ownership {

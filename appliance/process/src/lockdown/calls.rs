@@ -18,6 +18,8 @@ impl Who {
     pub(crate) const BOOTSTRAP: Self = Self(1 << 7);
 
     const EVERY: Self = Self(u8::MAX);
+    /// Every process but the supervisor, which keeps ownership in a file.
+    const FILELESS: Self = Self(!1);
     /// The roles with a network.
     const NET: Self = Self::CONTROL
         .and(Self::PEER)
@@ -112,6 +114,7 @@ const FIONBIO: u32 = 0x5421;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 const SOCK_STREAM: u32 = 1;
+const SOCK_DGRAM: u32 = 2;
 const SOCK_TYPE: u32 = 0xf;
 const SIGABRT: u32 = 6;
 const CLONE_VM_AND_THREAD: u32 = 0x0001_0100;
@@ -292,6 +295,39 @@ pub(crate) const PERMITTED: &[Call] = &[
         Who::CONTROL.and(Who::SUPERVISOR),
         "its size",
     ),
+    // Ownership, and what networkd and removable media offer; Landlock says where.
+    call(
+        libc::SYS_openat,
+        Who::SUPERVISOR,
+        "ownership; leases; media",
+    ),
+    call(
+        libc::SYS_statx,
+        Who::SUPERVISOR,
+        "what a lease or medium is",
+    ),
+    call(
+        libc::SYS_newfstatat,
+        Who::SUPERVISOR,
+        "what a lease or medium is",
+    ),
+    call(
+        libc::SYS_getdents64,
+        Who::SUPERVISOR,
+        "the leases there are",
+    ),
+    call(libc::SYS_lseek, Who::SUPERVISOR, "the rest of a file"),
+    call(
+        libc::SYS_fsync,
+        Who::SUPERVISOR,
+        "ownership outlives a power cut",
+    ),
+    call(
+        libc::SYS_renameat,
+        Who::SUPERVISOR,
+        "ownership is replaced as a whole",
+    ),
+    call(libc::SYS_unlinkat, Who::SUPERVISOR, "ownership ends"),
     // The event loop and its TCP connections.
     only(
         libc::SYS_socket,
@@ -302,8 +338,21 @@ pub(crate) const PERMITTED: &[Call] = &[
         ],
         "TCP to the controller, the peers, the KME",
     ),
+    only(
+        libc::SYS_socket,
+        Who::BOOTSTRAP,
+        &[
+            &[arg(0, AF_INET), masked(1, SOCK_TYPE, SOCK_DGRAM)],
+            &[arg(0, AF_INET6), masked(1, SOCK_TYPE, SOCK_DGRAM)],
+        ],
+        "DNS, to find the owner",
+    ),
     call(libc::SYS_connect, Who::NET, "TCP out"),
-    call(libc::SYS_bind, Who::PEER, "peers dial us"),
+    call(
+        libc::SYS_bind,
+        Who::PEER.and(Who::BOOTSTRAP),
+        "peers dial us; a DNS query has a port of its own",
+    ),
     call(libc::SYS_listen, Who::PEER, "peers dial us"),
     call(libc::SYS_setsockopt, Who::NET, "TCP_NODELAY, keepalive"),
     call(
@@ -354,19 +403,24 @@ pub(crate) const PERMITTED: &[Call] = &[
 /// do without.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
+    /// Whose processes are answered.
+    pub(crate) who: Who,
     pub(crate) errno: u32,
     pub(crate) numbers: &'static [i64],
 }
 
-/// Answered calls, of every process.
+/// Answered calls.
 pub(crate) const ANSWERED: &[Answer] = &[
     // Libraries look for files that they do without.
     Answer {
+        who: Who::FILELESS,
+        errno: ENOENT,
+        numbers: &[libc::SYS_openat, libc::SYS_newfstatat, libc::SYS_statx],
+    },
+    Answer {
+        who: Who::EVERY,
         errno: ENOENT,
         numbers: &[
-            libc::SYS_openat,
-            libc::SYS_newfstatat,
-            libc::SYS_statx,
             libc::SYS_faccessat,
             libc::SYS_faccessat2,
             libc::SYS_readlinkat,
@@ -382,6 +436,7 @@ pub(crate) const ANSWERED: &[Answer] = &[
     },
     // Its arguments cannot be filtered; the C library then takes `clone`.
     Answer {
+        who: Who::EVERY,
         errno: ENOSYS,
         numbers: &[libc::SYS_clone3],
     },

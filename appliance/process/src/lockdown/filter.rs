@@ -20,6 +20,7 @@ pub(super) fn enforce(process: Who) -> Result<bool, LockdownError> {
     // must let pass what the others only answer.
     let mut programs = ANSWERED
         .iter()
+        .filter(|answer| answer.who.holds(process))
         .map(answered)
         .collect::<Result<Vec<_>, _>>()?;
     programs.push(permitted(process)?);
@@ -36,7 +37,8 @@ fn permitted(process: Who) -> Result<BpfProgram, LockdownError> {
             .or_default()
             .extend(alternatives(call)?);
     }
-    for number in ANSWERED.iter().flat_map(|answer| answer.numbers) {
+    let for_process = ANSWERED.iter().filter(|answer| answer.who.holds(process));
+    for number in for_process.flat_map(|answer| answer.numbers) {
         rules.insert(*number, Vec::new());
     }
     compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)

@@ -19,6 +19,7 @@ use rustix::process::{
 use crate::clock::boot_time;
 use crate::fault::{Exit, Fault};
 use calls::Who;
+pub use files::Folders;
 use status::Status;
 
 /// Why a process is not locked down.
@@ -30,6 +31,8 @@ pub(crate) enum LockdownError {
     Kernel(&'static str, #[source] Errno),
     #[error("landlock")]
     Landlock(#[from] landlock::RulesetError),
+    #[error("a folder that is to be kept")]
+    Folder(#[source] landlock::PathFdError),
     #[error("seccomp filter")]
     Filter(#[source] seccompiler::BackendError),
     #[error("the process has more than one thread")]
@@ -53,19 +56,20 @@ pub(crate) fn lock_down(role: Role) -> Result<Achieved, Fault> {
         Role::Tpm => Who::TPM,
         Role::Bootstrap => Who::BOOTSTRAP,
     };
-    Ok(give_up(process)?)
+    Ok(give_up(process, &Folders::default())?)
 }
 
-/// Locks the supervisor down, once it has read its configuration and has its sockets.
+/// Locks the supervisor down, once it has read its configuration and has its sockets; the folders
+/// are all that it keeps of the files.
 ///
 /// # Errors
 ///
 /// [`Fault`] if a step fails that the kernel does have.
-pub fn lock_down_supervisor() -> Result<Achieved, Fault> {
-    Ok(give_up(Who::SUPERVISOR)?)
+pub fn lock_down_supervisor(folders: &Folders) -> Result<Achieved, Fault> {
+    Ok(give_up(Who::SUPERVISOR, folders)?)
 }
 
-fn give_up(process: Who) -> Result<Achieved, LockdownError> {
+fn give_up(process: Who, folders: &Folders) -> Result<Achieved, LockdownError> {
     // The first reading of the clock asks the kernel where the clock page is; later ones do not.
     let _warm = boot_time();
     // Landlock and seccomp bind the thread that asks: there must be no other.
@@ -84,7 +88,7 @@ fn give_up(process: Who) -> Result<Achieved, LockdownError> {
         dumpable_behavior().map_err(kernel("PR_GET_DUMPABLE"))? == DumpableBehavior::NotDumpable;
     rustix::thread::set_no_new_privs(true).map_err(kernel("PR_SET_NO_NEW_PRIVS"))?;
     let outcome = Status::open()?;
-    let landlock = files::deny(process)?;
+    let landlock = files::deny(process, folders)?;
     let filtered = filter::enforce(process)?;
     let facts = outcome.read()?;
     Ok(Achieved {
