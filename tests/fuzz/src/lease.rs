@@ -24,8 +24,8 @@ pub(super) fn lease_claims(data: &[u8]) {
     }
 }
 
-/// The verifier that the leases of the corpus are of.
-static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+/// The verifier that the leases, orders and reference values of the corpora are of.
+pub(super) static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     let es384 = p384::ecdsa::SigningKey::from_slice(&[0x51; 48]).expect("a scalar");
     let ml_dsa_65 = SigningKey::<MlDsa65>::from_seed(&[0x52; 32].into());
     let public = ml_dsa_65.expanded_key().verifying_key().encode();
@@ -37,14 +37,14 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     }
 });
 
-struct Verifier {
+pub(super) struct Verifier {
     es384: p384::ecdsa::SigningKey,
     ml_dsa_65: SigningKey<MlDsa65>,
-    pinned: VerifierKeys,
+    pub(super) pinned: VerifierKeys,
 }
 
 impl Verifier {
-    fn sign(&self, payload: &[u8]) -> Vec<u8> {
+    pub(super) fn sign(&self, payload: &[u8]) -> Vec<u8> {
         let es384: p384::ecdsa::Signature =
             self.es384.sign(&to_be_signed(Algorithm::Es384, payload));
         let ml_dsa_65 = self

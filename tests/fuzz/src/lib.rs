@@ -2,6 +2,7 @@
 //!
 //! A body panics on what must never happen; an error of the parser is the usual end.
 
+mod evidence;
 mod kernel_reply;
 mod kme_reply;
 mod lease;
@@ -13,7 +14,9 @@ mod peer_message;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 18] = [
+    ("firmware_log", evidence::firmware_log),
+    ("ima_log", evidence::ima_log),
     ("kernel_reply", kernel_reply::kernel_reply),
     ("kme_reply", kme_reply::kme_reply),
     ("lease", lease::lease),
@@ -21,8 +24,15 @@ pub const TARGETS: [Target; 9] = [
     ("netconf_client", netconf::client),
     ("netconf_framing", netconf::framing),
     ("netconf_session", netconf::session),
+    ("order_claims", evidence::order_claims),
+    ("pcr_key", evidence::pcr_key),
     ("peer_frames", peer_frames::peer_frames),
     ("peer_message", peer_message::peer_message),
+    ("reference_values", evidence::reference_values),
+    ("tpm_attest", evidence::tpm_attest),
+    ("tpm_public", evidence::tpm_public),
+    ("tpm_signature", evidence::tpm_signature),
+    ("userspace_log", evidence::userspace_log),
 ];
 
 /// Runs the body of one target.
