@@ -4,17 +4,7 @@
 use std::process::ExitCode;
 
 use bartizan_model::message::Role;
-use bartizan_process::{Exit, Fault, run};
 
 fn main() -> ExitCode {
-    run(
-        Role::Bootstrap,
-        || Ok(()),
-        |_started| {
-            Err(Fault::new(
-                Exit::Software,
-                "there is no way to an owner yet",
-            ))
-        },
-    )
+    bartizan_process::run(Role::Bootstrap, || Ok(()), bartizan_bootstrap::work)
 }
