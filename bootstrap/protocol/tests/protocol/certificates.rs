@@ -130,7 +130,7 @@ fn a_path_is_no_longer_than_its_authorities_allow() {
 fn the_floor_of_time_ends_certificates_and_begins_none() {
     let root = root(&PKCS_ECDSA_P384_SHA384);
     let from_2050 = leaf(&root, |params| {
-        params.not_before = date_time_ymd(2050, 1, 1)
+        params.not_before = date_time_ymd(2050, 1, 1);
     });
     check_path(&from_2050, &[], &of(&root), OwnerTime(0)).unwrap();
     let until_2026 = leaf(&root, |params| params.not_after = date_time_ymd(2026, 1, 1));

@@ -157,10 +157,15 @@ fn a_wrong_signature_is_not_put_into_a_message() {
 
 /// RFC 5652, 5.1, loosely: enough to build messages that no tool of ours builds.
 #[derive(Sequence)]
-struct Outer {
+pub(crate) struct Outer {
     kind: Any,
     #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
     data: Data,
+}
+
+/// Its signers.
+pub(crate) fn signers(outer: &Outer) -> Vec<Any> {
+    outer.data.signers.clone().into_vec()
 }
 
 #[derive(Clone, Sequence)]
