@@ -119,13 +119,19 @@ fn role_row(role: Role, achieved: Achieved) -> Vec<String> {
 }
 
 fn sources(set: SourceSet) -> String {
-    match (set.qkd, set.kem) {
-        (true, true) => "QKD+KEM",
-        (true, false) => "QKD",
-        (false, true) => "KEM",
-        (false, false) => "none",
+    let all = [
+        ("QKD", set.qkd),
+        ("KEM", set.kem),
+        ("X25519", set.classical),
+    ];
+    let used: Vec<_> = all
+        .into_iter()
+        .filter_map(|(name, used)| used.then_some(name))
+        .collect();
+    if used.is_empty() {
+        return "none".to_owned();
     }
-    .to_owned()
+    used.join("+")
 }
 
 fn alarm(alarm: Alarm) -> String {
@@ -211,6 +217,7 @@ mod tests {
             sources: Some(SourceSet {
                 qkd: true,
                 kem: true,
+                classical: false,
             }),
             since: seconds(1000),
         };

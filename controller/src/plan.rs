@@ -62,6 +62,8 @@ pub struct Tunnel {
     pub qkd: Option<Need>,
     /// Whether ML-KEM is a source.
     pub kem: Option<KemSource>,
+    /// Whether X25519 is a source.
+    pub classical: Option<Need>,
     /// How the sources become one key.
     pub combiner: Combiner,
     /// When an SA's successor is begun.

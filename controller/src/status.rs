@@ -98,7 +98,7 @@ pub struct EndReport {
     pub inbound: Option<u32>,
     /// The SPI of what it sends.
     pub outbound: Option<u32>,
-    /// What the key was made of: `qkd`, `kem`; nothing for a pair that outlived a restart.
+    /// What the key was made of: `qkd`, `kem`, `x25519`; nothing for a pair that outlived a restart.
     pub sources: Option<Vec<String>>,
     /// When the pair began to send, as time since the gateway's boot.
     pub since: Option<u64>,
@@ -295,7 +295,11 @@ impl fmt::Display for EndStatus {
 }
 
 fn sources(set: SourceSet) -> Vec<String> {
-    let names = [("qkd", set.qkd), ("kem", set.kem)];
+    let names = [
+        ("qkd", set.qkd),
+        ("kem", set.kem),
+        ("x25519", set.classical),
+    ];
     let present = names.into_iter().filter(|(_, present)| *present);
     present.map(|(name, _)| name.to_owned()).collect()
 }

@@ -412,7 +412,8 @@ mod tests {
             prop::sample::select(vec!["required", "optional", ""]),
             prop::sample::select(vec!["required", "optional"]),
             prop::sample::select(vec!["ml-kem-512", "ml-kem-768", "ml-kem-1024"]),
-            prop::sample::select(vec!["hmac", "xor"]),
+            prop::sample::select(vec!["hmac", "xor", "xorhmac"]),
+            prop::option::of(prop::sample::select(vec!["required", "optional"])),
             prop::option::of((1..u64::MAX / 4, 1..1000_u64)),
             prop::option::of((any::<u16>(), any::<u16>())),
         );
@@ -427,7 +428,7 @@ mod tests {
                 .unwrap();
             }
             for (id, tunnel) in tunnels.into_iter().enumerate() {
-                let ((one, step, wide), qkd, need, set, combiner, lifetime, ports) = tunnel;
+                let ((one, step, wide), qkd, need, set, combiner, x25519, lifetime, ports) = tunnel;
                 let one = one % nodes;
                 let other = (one + 1 + step % (nodes - 1)) % nodes;
                 let networks = if wide {
@@ -444,6 +445,9 @@ mod tests {
                 .unwrap();
                 if !qkd.is_empty() {
                     writeln!(text, "qkd = \"{qkd}\"").unwrap();
+                }
+                if let Some(need) = x25519 {
+                    writeln!(text, "x25519 = \"{need}\"").unwrap();
                 }
                 if let Some((soft, more)) = lifetime {
                     let hard = soft + more;

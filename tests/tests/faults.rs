@@ -50,10 +50,12 @@ const LENIENT: TunnelId = TunnelId(2);
 const BOTH_SOURCES: SourceSet = SourceSet {
     qkd: true,
     kem: true,
+    classical: false,
 };
 const KEM_ALONE: SourceSet = SourceSet {
     qkd: false,
     kem: true,
+    classical: false,
 };
 
 /// Seconds until a successor is wanted, and until the pair is dead.

@@ -199,7 +199,8 @@ fn lans_and_gateways_come_up_from_cold_with_whatever_sources_and_outlive_the_con
                 ..Tunnel::new(3, Covers::Hosts(Family::V4))
             },
             Tunnel {
-                combiner: "xor",
+                x25519: Some("required"),
+                combiner: "xorhmac",
                 ..Tunnel::new(4, Covers::Hosts(Family::V6))
             },
         ];
@@ -217,7 +218,7 @@ fn lans_and_gateways_come_up_from_cold_with_whatever_sources_and_outlive_the_con
             (1, &["qkd", "kem"][..]),
             (2, &["qkd"]),
             (3, &["kem"]),
-            (4, &["qkd", "kem"]),
+            (4, &["qkd", "kem", "x25519"]),
         ] {
             assert!(
                 sources[&id].iter().all(|end| end == expected),

@@ -166,7 +166,7 @@ impl<'a> Check<'a> {
         if keying.peer == *self.node {
             return Err(EditRefusal::PeerIsSelf);
         }
-        if keying.qkd.is_none() && keying.kem.is_none() {
+        if keying.qkd.is_none() && keying.kem.is_none() && keying.classical.is_none() {
             return Err(EditRefusal::NoSource);
         }
         let tunnel = (&keying.peer, keying.tunnel);

@@ -12,6 +12,7 @@ use bartizan_model::report::{Alarm, QkdRefusal};
 use bartizan_model::time::BootTime;
 use bartizan_secret::Secret;
 
+use crate::classical;
 use crate::counters::Count;
 use crate::desk::{Desk, Gate};
 use crate::generation::State;
@@ -32,9 +33,11 @@ pub(crate) struct Handshake {
     placed: bool,
     pub(crate) qkd: QkdShare,
     pub(crate) initiator: Option<Initiator>,
+    pub(crate) exchange: Option<classical::Initiator>,
     pub(crate) offer: Option<Offer>,
     pub(crate) answer: Option<Answer>,
     pub(crate) kem: Option<Secret>,
+    pub(crate) classical: Option<Secret>,
     derived: Option<Derived>,
     keys: Keys,
     confirmed_at: Option<BootTime>,
@@ -75,9 +78,11 @@ impl Handshake {
             placed: true,
             qkd: QkdShare::Unused,
             initiator: None,
+            exchange: None,
             offer: None,
             answer: None,
             kem: None,
+            classical: None,
             derived: None,
             keys: Keys::default(),
             confirmed_at: None,
@@ -239,7 +244,7 @@ impl Tunnel {
             || !same_key
             || answer.side != Side::Responder
             || !self.suffices(answer.sources)
-            || !self.has_ciphertext(&answer)
+            || !self.is_answered_by(&answer)
             || !desk.shared.spis.take_outbound(outbound, self.reqid())
         {
             self.give_up(epoch, Alarm::PeerMismatch, desk);
@@ -439,6 +444,7 @@ impl Tunnel {
         let shares = Shares {
             qkd,
             kem: handshake.kem.as_ref(),
+            classical: handshake.classical.as_ref(),
         };
         let derived = derive(&context, &shares, self.side, gate.lease)?;
         let tag = derived.tag;
@@ -446,6 +452,7 @@ impl Tunnel {
         // Offer and answer may go too: what they bound is in the key.
         handshake.qkd = QkdShare::Unused;
         handshake.kem = None;
+        handshake.classical = None;
         handshake.offer = None;
         handshake.derived = Some(derived);
         handshake.confirmed_at = Some(desk.now);

@@ -6,12 +6,18 @@
 //!
 //! ```text
 //! transcript = SHA-384(F("bartizan transcript 1",
-//!                tunnel, epoch, "initiator", nonce, spi, sources, encapsulation key, QKD key id,
-//!                tunnel, epoch, "responder", nonce, spi, sources, ciphertext, QKD key id))
+//!                tunnel, epoch, "initiator", nonce, spi, sources, encapsulation key, public key,
+//!                QKD key id,
+//!                tunnel, epoch, "responder", nonce, spi, sources, ciphertext, public key,
+//!                QKD key id))
 //! context    = F("bartizan hybrid 1", initiator, responder, tunnel, epoch, initiator's spi,
 //!                responder's spi, suite, mode, combiner, QKD key id, KEM parameter set, transcript)
-//! shares     = F("qkd", share) F("kem", share)      of the sources in use; combiner hmac
-//!              F("xor", share XOR share)            combiner xor
+//! labelled   = F("qkd", share) F("kem", share) F("x25519", share)    of the sources in use
+//! shares     = labelled                                               combiner hmac
+//!              F("xor", share XOR ..)                                 combiner xor
+//!              F("xorhmac", HMAC-SHA-384(transcript, F("forward") labelled)
+//!                       XOR HMAC-SHA-384(transcript, F("backward") labelled, the last first))
+//!                                                                     combiner xorhmac
 //! prk        = HKDF-Extract(salt: transcript, shares)
 //! key(x)     = HKDF-Expand(prk, F(x) context)
 //! tag(side)  = the first 32 bytes of HMAC-SHA-384(key("confirm " side),
@@ -19,7 +25,7 @@
 //! ```
 //!
 //! The initiator sends under `key("esp initiator")`, the responder under `key("esp responder")`:
-//! cipher key, then salt. `sources` is two bytes, QKD and KEM, each 0 or 1; what is absent is empty.
+//! cipher key, then salt. `sources` is three bytes, QKD, KEM and X25519, each 0 or 1; what is absent is empty.
 //!
 //! Every intermediate value lives in a locked slot or on the stack, which is overwritten at the end.
 
@@ -28,6 +34,7 @@ mod transcript;
 use bartizan_model::ids::NodeId;
 use bartizan_model::message::{Answer, Offer, Side};
 use bartizan_model::policy::{Combiner, Mode, ParameterSet, Suite};
+use bartizan_model::report::SourceSet;
 use bartizan_secret::{LockError, Secret, clobber_stack};
 use hkdf::{Hkdf, HkdfExtract};
 use hmac::{Hmac, KeyInit, Mac};
@@ -72,6 +79,21 @@ pub struct Shares<'a> {
     pub qkd: Option<&'a Secret>,
     /// The KEM's shared secret.
     pub kem: Option<&'a Secret>,
+    /// The X25519 shared secret.
+    pub classical: Option<&'a Secret>,
+}
+
+impl<'a> Shares<'a> {
+    /// Those that there are, labelled, in the one order.
+    fn labelled(&self) -> impl DoubleEndedIterator<Item = (&'static [u8], &'a Secret)> + Clone {
+        let all: [(&[u8], _); 3] = [
+            (b"qkd", self.qkd),
+            (b"kem", self.kem),
+            (b"x25519", self.classical),
+        ];
+        all.into_iter()
+            .filter_map(|(label, share)| Some((label, share?)))
+    }
 }
 
 /// The keys of one SA pair, and what shows that the peer has the same.
@@ -151,7 +173,9 @@ fn check_exchange(context: &Context<'_>) -> Result<(), DeriveError> {
     }
 
     let used = answer.sources;
-    let offered = (offer.sources.qkd || !used.qkd) && (offer.sources.kem || !used.kem);
+    let offered = (offer.sources.qkd || !used.qkd)
+        && (offer.sources.kem || !used.kem)
+        && (offer.sources.classical || !used.classical);
     let named = if used.qkd {
         answer.qkd_key.is_some() && answer.qkd_key == offer.qkd_key
     } else {
@@ -166,13 +190,18 @@ fn check_exchange(context: &Context<'_>) -> Result<(), DeriveError> {
 
 fn check_shares(context: &Context<'_>, shares: &Shares<'_>) -> Result<(), DeriveError> {
     let used = context.answer.sources;
-    if !used.qkd && !used.kem {
+    if used == SourceSet::NONE {
         return Err(DeriveError::NoSource);
     }
-    if shares.qkd.is_some() != used.qkd || shares.kem.is_some() != used.kem {
+    let given = SourceSet {
+        qkd: shares.qkd.is_some(),
+        kem: shares.kem.is_some(),
+        classical: shares.classical.is_some(),
+    };
+    if given != used {
         return Err(DeriveError::SetMismatch);
     }
-    for share in [shares.qkd, shares.kem].into_iter().flatten() {
+    for (_, share) in shares.labelled() {
         refuse_zero(share)?;
     }
     Ok(())
@@ -231,22 +260,53 @@ fn extract(
     };
     match combiner {
         Combiner::Hmac => {
-            let labelled = [(b"qkd", shares.qkd), (b"kem", shares.kem)];
-            for (label, share) in labelled {
-                if let Some(share) = share {
-                    input(label, share);
-                }
+            for (label, share) in shares.labelled() {
+                input(label, share);
             }
         }
-        Combiner::Xor => match (shares.qkd, shares.kem) {
-            (Some(qkd), Some(kem)) => input(b"xor", &xor(qkd, kem)?),
-            (Some(only), None) | (None, Some(only)) => input(b"xor", only),
-            (None, None) => return Err(DeriveError::NoSource),
-        },
+        Combiner::Xor => input(b"xor", &xor_all(shares)?),
+        Combiner::XorHmac => {
+            let forward = digest(b"forward", shares.labelled(), salt)?;
+            let backward = digest(b"backward", shares.labelled().rev(), salt)?;
+            input(b"xorhmac", &xor(&forward, &backward)?);
+        }
     }
     let (prk, hkdf) = extract.finalize();
     drop(Zeroizing::new(prk));
     Ok(hkdf)
+}
+
+/// The XOR of all shares.
+fn xor_all(shares: &Shares<'_>) -> Result<Secret, DeriveError> {
+    let mut labelled = shares.labelled();
+    let (_, first) = labelled.next().ok_or(DeriveError::NoSource)?;
+    let mut all = Secret::from_fn(first.len(), |all| all.copy_from_slice(first.expose()))?;
+    for (_, share) in labelled {
+        all = xor(&all, share)?;
+    }
+    Ok(all)
+}
+
+/// HMAC-SHA-384 under `salt` over a label and the shares in this order.
+fn digest<'a>(
+    order: &[u8],
+    shares: impl Iterator<Item = (&'static [u8], &'a Secret)>,
+    salt: &Transcript,
+) -> Result<Secret, DeriveError> {
+    let mut mac = Hmac::<Sha384>::new_from_slice(salt).map_err(|_| DeriveError::Length)?;
+    let mut field = |bytes: &[u8]| {
+        mac.update(&length(bytes));
+        mac.update(bytes);
+    };
+    field(order);
+    for (label, share) in shares {
+        field(label);
+        field(share.expose());
+    }
+    let whole = Zeroizing::new(mac.finalize().into_bytes());
+    Ok(Secret::from_fn(whole.len(), |out| {
+        out.copy_from_slice(&whole);
+    })?)
 }
 
 fn xor(one: &Secret, other: &Secret) -> Result<Secret, DeriveError> {

@@ -6,6 +6,7 @@
 //! for what everything rests on.
 #![forbid(unsafe_code)]
 
+pub mod classical;
 pub mod counters;
 mod desk;
 mod edit;

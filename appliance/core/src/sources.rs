@@ -5,6 +5,7 @@ use bartizan_model::message::{Answer, EngineToQkd, Offer, PeerMessage, Side};
 use bartizan_model::policy::{KemSource, Need, QkdSource};
 use bartizan_model::report::{Alarm, QkdRefusal, SourceSet};
 
+use crate::classical::{self, ExchangeError};
 use crate::counters::Count;
 use crate::desk::Desk;
 use crate::handshake::QkdShare;
@@ -87,7 +88,7 @@ impl Tunnel {
     }
 
     fn offer(&mut self, desk: &mut Desk<'_>) -> Result<(), Alarm> {
-        let kem = self.keying().kem;
+        let (kem, classical) = (self.keying().kem, self.keying().classical);
         let tunnel = self.id();
         let required = |sources| self.suffices(sources);
         let Some(handshake) = &self.handshake else {
@@ -100,6 +101,7 @@ impl Tunnel {
         let sources = SourceSet {
             qkd: qkd_key.is_some(),
             kem: kem.is_some(),
+            classical: classical.is_some(),
         };
         if !required(sources) {
             return Err(Alarm::PeerMismatch);
@@ -113,6 +115,14 @@ impl Tunnel {
             }
             None => (None, Vec::new()),
         };
+        let (exchange, public_key) = match classical {
+            Some(_) => {
+                let generated = classical::Initiator::generate(desk.entropy);
+                let (exchange, key) = generated.map_err(|cause| exchange_alarm(&cause))?;
+                (Some(exchange), key)
+            }
+            None => (None, Vec::new()),
+        };
         let offer = Offer {
             tunnel,
             epoch: handshake.epoch,
@@ -121,18 +131,20 @@ impl Tunnel {
             spi,
             sources,
             encapsulation_key,
+            public_key,
             qkd_key,
         };
         desk.say(PeerMessage::Offer(Box::new(offer.clone())));
         if let Some(handshake) = &mut self.handshake {
             handshake.initiator = initiator;
+            handshake.exchange = exchange;
             handshake.offer = Some(offer);
         }
         Ok(())
     }
 
     fn answer(&mut self, desk: &mut Desk<'_>) -> Result<(), Alarm> {
-        let kem = self.keying().kem;
+        let (kem, classical) = (self.keying().kem, self.keying().classical);
         let Some(handshake) = &self.handshake else {
             return Ok(());
         };
@@ -142,9 +154,11 @@ impl Tunnel {
             QkdShare::Unused | QkdShare::Asked { .. } | QkdShare::Missing(_) => None,
         };
         let kem = kem.filter(|_| offer.sources.kem);
+        let classical = classical.filter(|_| offer.sources.classical);
         let sources = SourceSet {
             qkd: qkd_key.is_some(),
             kem: kem.is_some(),
+            classical: classical.is_some(),
         };
         if !self.suffices(sources) {
             return Err(Alarm::PeerMismatch);
@@ -159,6 +173,14 @@ impl Tunnel {
             }
             None => (Vec::new(), None),
         };
+        let (public_key, agreed) = match classical {
+            Some(_) => {
+                let answered = classical::respond(&offer.public_key, desk.entropy);
+                let (key, agreed) = answered.map_err(|cause| exchange_alarm(&cause))?;
+                (key, Some(agreed))
+            }
+            None => (Vec::new(), None),
+        };
         let answer = Answer {
             tunnel: offer.tunnel,
             epoch: offer.epoch,
@@ -167,11 +189,13 @@ impl Tunnel {
             spi,
             sources,
             ciphertext,
+            public_key,
             qkd_key,
         };
         desk.say(PeerMessage::Answer(Box::new(answer.clone())));
         if let Some(handshake) = &mut self.handshake {
             handshake.kem = shared;
+            handshake.classical = agreed;
             handshake.answer = Some(answer);
         }
         Ok(())
@@ -187,6 +211,12 @@ impl Tunnel {
             handshake.kem = Some(shared.map_err(|cause| kem_alarm(&cause))?);
         } else {
             handshake.initiator = None;
+        }
+        let exchange = handshake.exchange.take();
+        if answer.sources.classical {
+            let exchange = exchange.ok_or(Alarm::PeerMismatch)?;
+            let agreed = exchange.finish(&answer.public_key);
+            handshake.classical = Some(agreed.map_err(|cause| exchange_alarm(&cause))?);
         }
         handshake.answer = Some(answer);
         Ok(())
@@ -214,16 +244,30 @@ impl Tunnel {
         };
         let qkd_fits = offer.sources.qkd == offer.qkd_key.is_some()
             && (keying.qkd.is_some() || !offer.sources.qkd);
-        key_fits && qkd_fits && self.suffices(offer.sources)
+        key_fits
+            && qkd_fits
+            && self.has_public_key(offer.sources, &offer.public_key)
+            && self.suffices(offer.sources)
     }
 
-    pub(crate) fn has_ciphertext(&self, answer: &Answer) -> bool {
+    /// Whether a public key is there if, and only if, the classical source is, and may be.
+    fn has_public_key(&self, sources: SourceSet, key: &[u8]) -> bool {
+        match (sources.classical, self.keying().classical) {
+            (true, Some(_)) => key.len() == classical::LEN,
+            (true, None) => false,
+            (false, _) => key.is_empty(),
+        }
+    }
+
+    /// Whether an answer has what its sources need, and no more.
+    pub(crate) fn is_answered_by(&self, answer: &Answer) -> bool {
         let len = answer.ciphertext.len();
-        match (answer.sources.kem, self.keying().kem) {
+        let ciphertext = match (answer.sources.kem, self.keying().kem) {
             (true, Some(kem)) => len == kem.parameter_set.ciphertext_len(),
             (true, None) => false,
             (false, _) => len == 0,
-        }
+        };
+        ciphertext && self.has_public_key(answer.sources, &answer.public_key)
     }
 
     /// Whether nothing that is required is missing, and anything is there at all.
@@ -232,7 +276,10 @@ impl Tunnel {
         let qkd = keying.qkd.as_ref().map(|source| source.need);
         let kem = keying.kem.map(|source| source.need);
         let satisfied = |need: Option<Need>, there| there || need != Some(Need::Required);
-        (sources.qkd || sources.kem) && satisfied(qkd, sources.qkd) && satisfied(kem, sources.kem)
+        sources != SourceSet::NONE
+            && satisfied(qkd, sources.qkd)
+            && satisfied(kem, sources.kem)
+            && satisfied(keying.classical, sources.classical)
     }
 }
 
@@ -246,5 +293,12 @@ fn kem_alarm(cause: &KemError) -> Alarm {
     match cause {
         KemError::EncapsulationKey | KemError::Ciphertext => Alarm::PeerMismatch,
         KemError::Lock(_) => Alarm::LockedMemory,
+    }
+}
+
+fn exchange_alarm(cause: &ExchangeError) -> Alarm {
+    match cause {
+        ExchangeError::PublicKey => Alarm::PeerMismatch,
+        ExchangeError::Lock(_) => Alarm::LockedMemory,
     }
 }

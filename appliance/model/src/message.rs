@@ -561,6 +561,8 @@ pub struct Offer {
     pub sources: SourceSet,
     /// FIPS 203 encapsulation key; empty without the KEM.
     pub encapsulation_key: Vec<u8>,
+    /// X25519 public key, 32 bytes; empty without the classical source.
+    pub public_key: Vec<u8>,
     /// The QKD key that both take.
     pub qkd_key: Option<KeyId>,
 }
@@ -582,6 +584,8 @@ pub struct Answer {
     pub sources: SourceSet,
     /// FIPS 203 ciphertext; empty without the KEM.
     pub ciphertext: Vec<u8>,
+    /// X25519 public key, 32 bytes; empty without the classical source.
+    pub public_key: Vec<u8>,
     /// The QKD key in use, if any.
     pub qkd_key: Option<KeyId>,
 }

@@ -224,6 +224,8 @@ pub struct Keying {
     pub qkd: Option<QkdSource>,
     /// The KEM with the peer, if used.
     pub kem: Option<KemSource>,
+    /// X25519 with the peer (RFC 7748), if used.
+    pub classical: Option<Need>,
     /// How the sources become one key.
     pub combiner: Combiner,
     /// When an SA ends; all of hard is after soft.
@@ -306,6 +308,8 @@ pub enum Combiner {
     Hmac,
     /// XOR of equal-length shares, then the same expand step.
     Xor,
+    /// XOR of two HMACs over the shares, one in either order, then the same expand step.
+    XorHmac,
 }
 
 /// An SA's limits; `None` is no limit of that kind.

@@ -65,6 +65,17 @@ pub struct SourceSet {
     pub qkd: bool,
     /// A KEM shared secret.
     pub kem: bool,
+    /// An X25519 shared secret.
+    pub classical: bool,
+}
+
+impl SourceSet {
+    /// No source at all.
+    pub const NONE: Self = Self {
+        qkd: false,
+        kem: false,
+        classical: false,
+    };
 }
 
 /// The sources of a key with their parameters, as the report to the controller words them.

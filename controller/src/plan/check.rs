@@ -169,8 +169,8 @@ fn check_tunnel(
         let fault = "a replay window is a multiple of 32, from 32 to 4096";
         return Err(error(at("replay-window"), fault));
     }
-    if tunnel.qkd.is_none() && tunnel.kem.is_none() {
-        return Err(error(key, "a key needs a source: qkd, kem or both"));
+    if tunnel.qkd.is_none() && tunnel.kem.is_none() && tunnel.x25519.is_none() {
+        return Err(error(key, "a key needs a source: qkd, kem or x25519"));
     }
     if tunnel.qkd.is_some() {
         for end in &ends {
@@ -200,9 +200,11 @@ fn check_tunnel(
         },
         qkd: tunnel.qkd.map(need),
         kem: tunnel.kem.as_ref().map(kem),
+        classical: tunnel.x25519.map(need),
         combiner: match tunnel.combiner {
             CombinerWord::Hmac => Combiner::Hmac,
             CombinerWord::Xor => Combiner::Xor,
+            CombinerWord::Xorhmac => Combiner::XorHmac,
         },
         soft,
         hard,

@@ -52,6 +52,8 @@ pub(super) struct TunnelDocument {
     pub(super) qkd: Option<NeedWord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kem: Option<KemDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) x25519: Option<NeedWord>,
     #[serde(default)]
     pub(super) combiner: CombinerWord,
     #[serde(default)]
@@ -124,6 +126,7 @@ pub(super) enum CombinerWord {
     #[default]
     Hmac,
     Xor,
+    Xorhmac,
 }
 
 fn peer_port() -> u16 {

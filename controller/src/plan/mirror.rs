@@ -125,6 +125,7 @@ impl<'plan> Side<'plan> {
                 dial: tunnel.dial,
                 qkd: self.qkd.clone(),
                 kem: tunnel.kem,
+                classical: tunnel.classical,
                 combiner: tunnel.combiner,
                 soft: tunnel.soft,
                 hard: tunnel.hard,

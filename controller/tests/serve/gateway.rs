@@ -288,6 +288,7 @@ impl Engine {
             let sources = SourceSet {
                 qkd: false,
                 kem: true,
+                classical: false,
             };
             let pair = PairReport {
                 epoch: Epoch(epoch),

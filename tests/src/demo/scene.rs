@@ -357,6 +357,7 @@ fn sources(tunnel: &TunnelStatus) -> String {
     let words = first.iter().map(|source| match source.as_str() {
         "qkd" => "QKD",
         "kem" => "ML-KEM",
+        "x25519" => "X25519",
         other => other,
     });
     words.collect::<Vec<_>>().join(" + ")

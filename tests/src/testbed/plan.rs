@@ -31,7 +31,9 @@ pub struct Tunnel {
     pub qkd: Option<&'static str>,
     /// `required` or `optional`.
     pub kem: Option<&'static str>,
-    /// `hmac` or `xor`.
+    /// `required` or `optional`.
+    pub x25519: Option<&'static str>,
+    /// `hmac`, `xor` or `xorhmac`.
     pub combiner: &'static str,
     /// Packets that may come late or twice without being lost or taken.
     pub replay_window: u32,
@@ -61,6 +63,7 @@ impl Tunnel {
             covers,
             qkd: Some("required"),
             kem: Some("required"),
+            x25519: None,
             combiner: "hmac",
             replay_window: 4096,
             lifetime: (2400, 3600),
@@ -118,6 +121,9 @@ impl Tunnel {
                 text,
                 "kem = {{ need = \"{need}\", parameter-set = \"ml-kem-768\" }}"
             )?;
+        }
+        if let Some(need) = self.x25519 {
+            writeln!(text, "x25519 = \"{need}\"")?;
         }
         writeln!(text, "combiner = \"{}\"", self.combiner)?;
         writeln!(text, "replay-window = {}", self.replay_window)?;

@@ -140,6 +140,7 @@ pub(crate) fn policy(number: u32) -> Policy {
                     need: Need::Required,
                     parameter_set: ParameterSet::MlKem768,
                 }),
+                classical: None,
                 combiner: Combiner::Hmac,
                 soft: Lifetime {
                     seconds: Some(3000),

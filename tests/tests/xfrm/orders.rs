@@ -195,6 +195,7 @@ fn keying(side: Side, family: Family) -> Keying {
             need: Need::Required,
             parameter_set: ParameterSet::MlKem768,
         }),
+        classical: None,
         combiner: Combiner::Hmac,
         soft: UNLIMITED,
         hard: UNLIMITED,

@@ -44,6 +44,7 @@ pub(super) fn transcript(offer: &Offer, answer: &Answer) -> Transcript {
         .field(&u32::from(offer.spi).to_be_bytes())
         .field(&sources(offer.sources))
         .field(&offer.encapsulation_key)
+        .field(&offer.public_key)
         .field(key_id(offer.qkd_key.as_ref()))
         .field(&answer.tunnel.0.to_be_bytes())
         .field(&answer.epoch.0.to_be_bytes())
@@ -52,6 +53,7 @@ pub(super) fn transcript(offer: &Offer, answer: &Answer) -> Transcript {
         .field(&u32::from(answer.spi).to_be_bytes())
         .field(&sources(answer.sources))
         .field(&answer.ciphertext)
+        .field(&answer.public_key)
         .field(key_id(answer.qkd_key.as_ref()));
     Sha384::digest(fields.as_bytes()).into()
 }
@@ -84,8 +86,8 @@ pub(super) const fn side(side: Side) -> &'static [u8] {
     }
 }
 
-fn sources(set: SourceSet) -> [u8; 2] {
-    [u8::from(set.qkd), u8::from(set.kem)]
+fn sources(set: SourceSet) -> [u8; 3] {
+    [set.qkd, set.kem, set.classical].map(u8::from)
 }
 
 /// Absent is empty, which no key id is.
@@ -110,6 +112,7 @@ const fn combiner(combiner: Combiner) -> &'static [u8] {
     match combiner {
         Combiner::Hmac => b"hmac",
         Combiner::Xor => b"xor",
+        Combiner::XorHmac => b"xorhmac",
     }
 }
 

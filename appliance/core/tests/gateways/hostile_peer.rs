@@ -8,6 +8,7 @@ use bartizan_core::exchange::Input;
 use bartizan_evidence::lease::Claims;
 use bartizan_model::ids::{Epoch, KeyId, Nonce, Spi, Thumbprint, TunnelId};
 use bartizan_model::message::{Answer, Offer, PeerMessage, PeerToEngine, Side, Stage, Standing};
+use bartizan_model::policy::Need;
 use bartizan_model::report::SourceSet;
 
 use crate::policies::{WISH, Wish, node};
@@ -20,6 +21,7 @@ const SOON: Duration = Duration::from_secs(90);
 const LIES: TunnelId = TunnelId(1);
 
 const SHORT: Wish = Wish {
+    classical: Some(Need::Optional),
     soft: 30,
     hard: 300,
     ..WISH
@@ -230,8 +232,10 @@ fn offers(epoch: Epoch) -> Vec<PeerMessage> {
         sources: SourceSet {
             qkd: true,
             kem: true,
+            classical: true,
         },
         encapsulation_key: vec![0; 800],
+        public_key: vec![9; 32],
         qkd_key: KeyId::try_from("never-made").ok(),
     };
     [
@@ -252,10 +256,27 @@ fn offers(epoch: Epoch) -> Vec<PeerMessage> {
             qkd_key: None,
             ..good.clone()
         },
+        // A point of small order, one that is too short, one that is there for no source.
+        Offer {
+            public_key: vec![0; 32],
+            ..good.clone()
+        },
+        Offer {
+            public_key: vec![9; 31],
+            ..good.clone()
+        },
+        Offer {
+            sources: SourceSet {
+                classical: false,
+                ..good.sources
+            },
+            ..good.clone()
+        },
         Offer {
             sources: SourceSet {
                 qkd: false,
                 kem: false,
+                classical: false,
             },
             ..good
         },
@@ -275,14 +296,24 @@ fn answers(epoch: Epoch) -> Vec<PeerMessage> {
         sources: SourceSet {
             qkd: true,
             kem: true,
+            classical: true,
         },
         ciphertext: vec![0; 768],
+        public_key: vec![9; 32],
         qkd_key: KeyId::try_from("key-1").ok(),
     };
     [
         good.clone(),
         Answer {
             side: Side::Initiator,
+            ..good.clone()
+        },
+        Answer {
+            public_key: vec![0; 32],
+            ..good.clone()
+        },
+        Answer {
+            public_key: vec![9; 5000],
             ..good.clone()
         },
         Answer {
@@ -293,6 +324,7 @@ fn answers(epoch: Epoch) -> Vec<PeerMessage> {
             sources: SourceSet {
                 qkd: false,
                 kem: true,
+                classical: false,
             },
             ..good.clone()
         },
@@ -300,6 +332,7 @@ fn answers(epoch: Epoch) -> Vec<PeerMessage> {
             sources: SourceSet {
                 qkd: false,
                 kem: false,
+                classical: false,
             },
             ..good
         },

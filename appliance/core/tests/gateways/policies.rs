@@ -15,6 +15,8 @@ pub(crate) const NODES: [&str; 2] = ["gw-a.example", "gw-b.example"];
 pub(crate) struct Wish {
     pub(crate) qkd: Option<Need>,
     pub(crate) kem: Option<Need>,
+    pub(crate) classical: Option<Need>,
+    pub(crate) combiner: Combiner,
     pub(crate) soft: u64,
     pub(crate) hard: u64,
 }
@@ -22,6 +24,8 @@ pub(crate) struct Wish {
 pub(crate) const WISH: Wish = Wish {
     qkd: Some(Need::Required),
     kem: Some(Need::Required),
+    classical: None,
+    combiner: Combiner::Hmac,
     soft: 120,
     hard: 1800,
 };
@@ -93,7 +97,8 @@ fn protect(who: usize, tunnel: u32, wish: Wish) -> Protect {
                 need,
                 parameter_set: ParameterSet::MlKem512,
             }),
-            combiner: Combiner::Hmac,
+            classical: wish.classical,
+            combiner: wish.combiner,
             soft: Lifetime {
                 seconds: Some(wish.soft),
                 ..Lifetime::default()

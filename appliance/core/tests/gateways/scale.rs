@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bartizan_core::{ENTRIES_MAX, WINDOW};
 use bartizan_model::message::EditRefusal;
-use bartizan_model::policy::{Action, Need, Policy};
+use bartizan_model::policy::{Action, Combiner, Need, Policy};
 use bartizan_model::report::Notice;
 
 use crate::policies::{Wish, entries};
@@ -16,6 +16,8 @@ const MOST_OUTSTANDING: usize = WINDOW + 1;
 const LONG: Wish = Wish {
     qkd: None,
     kem: Some(Need::Required),
+    classical: None,
+    combiner: Combiner::Hmac,
     soft: 1000,
     hard: 3000,
 };

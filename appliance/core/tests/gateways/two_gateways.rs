@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use bartizan_model::policy::{Direction, Need};
+use bartizan_model::policy::{Combiner, Direction, Need};
 use bartizan_model::report::{Alarm, Notice, QkdRefusal, SourceSet, TunnelState};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -24,6 +24,7 @@ fn a_tunnel_comes_up_with_both_sources() {
         let both = SourceSet {
             qkd: true,
             kem: true,
+            classical: false,
         };
         assert_eq!(pair.sources, Some(both));
         assert_eq!(gateway.report(1).alarm, None);
@@ -223,6 +224,7 @@ fn an_optional_kme_that_fails_is_done_without_and_reported() {
         let alone = SourceSet {
             qkd: false,
             kem: true,
+            classical: false,
         };
         for gateway in &world.gateways {
             let pair = gateway.report(1).current.clone().unwrap();
@@ -235,22 +237,39 @@ fn an_optional_kme_that_fails_is_done_without_and_reported() {
             pair.sources,
             Some(SourceSet {
                 qkd: true,
-                kem: true
+                kem: true,
+                classical: false,
             })
         );
     }
 }
 
 #[test]
-fn each_source_alone_makes_a_key() {
-    for (qkd, kem) in [(Some(Need::Required), None), (None, Some(Need::Required))] {
-        let world = up(10, Wish { qkd, kem, ..WISH });
-        let pair = world.gateways[1].report(1).current.clone().unwrap();
-        let sources = SourceSet {
-            qkd: qkd.is_some(),
-            kem: kem.is_some(),
-        };
-        assert_eq!(pair.sources, Some(sources));
+fn every_mix_of_sources_makes_keys_under_every_combiner() {
+    for combiner in [Combiner::Hmac, Combiner::Xor, Combiner::XorHmac] {
+        for set in 1..8 {
+            let required = |bit| (set & bit != 0).then_some(Need::Required);
+            let wish = Wish {
+                qkd: required(1),
+                kem: required(2),
+                classical: required(4),
+                combiner,
+                ..WISH
+            };
+            let mut world = up(10, wish);
+            world.flow(1, Duration::from_millis(10));
+            world.run(Duration::from_secs(150));
+            world.ebb();
+            assert_eq!((world.traffic.lost, world.traffic.unsent), (0, 0));
+            let report = world.gateways[1].report(1);
+            assert!(report.rekeys >= 1, "{wish:?}");
+            let sources = SourceSet {
+                qkd: wish.qkd.is_some(),
+                kem: wish.kem.is_some(),
+                classical: wish.classical.is_some(),
+            };
+            assert_eq!(report.current.clone().unwrap().sources, Some(sources));
+        }
     }
 }
 
@@ -396,6 +415,8 @@ fn wishes() -> impl Strategy<Value = Wish> {
     (need(), 15_u64..90, 100_u64..400).prop_map(|(need, soft, hard)| Wish {
         qkd: Some(need),
         kem: Some(Need::Required),
+        classical: Some(Need::Optional),
+        combiner: Combiner::XorHmac,
         soft,
         hard,
     })

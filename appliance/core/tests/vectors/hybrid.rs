@@ -26,14 +26,16 @@ struct Exchange {
     answer: Answer,
     qkd: Option<Vec<u8>>,
     kem: Option<Vec<u8>>,
+    classical: Option<Vec<u8>>,
 }
 
 impl Exchange {
-    /// With both sources.
+    /// With QKD and the KEM.
     fn new() -> Self {
         let both = SourceSet {
             qkd: true,
             kem: true,
+            classical: false,
         };
         let key_id = KeyId::try_from("7a1f0e52-0b3c-4c8e-9d70-5f6b1c2d3e4f").unwrap();
         Self {
@@ -50,6 +52,7 @@ impl Exchange {
                 spi: Spi::try_from(0x1000_0001).unwrap(),
                 sources: both,
                 encapsulation_key: vec![0x22; 1184],
+                public_key: Vec::new(),
                 qkd_key: Some(key_id.clone()),
             },
             answer: Answer {
@@ -60,11 +63,22 @@ impl Exchange {
                 spi: Spi::try_from(0x2000_0002).unwrap(),
                 sources: both,
                 ciphertext: vec![0x44; 1088],
+                public_key: Vec::new(),
                 qkd_key: Some(key_id),
             },
             qkd: Some((0..32).collect()),
             kem: Some((100..132).collect()),
+            classical: None,
         }
+    }
+
+    fn with_classical(mut self) -> Self {
+        self.offer.sources.classical = true;
+        self.offer.public_key = vec![0x55; 32];
+        self.answer.sources.classical = true;
+        self.answer.public_key = vec![0x66; 32];
+        self.classical = Some((200..232).collect());
+        self
     }
 
     fn without_qkd(mut self) -> Self {
@@ -86,6 +100,7 @@ impl Exchange {
             Secret::from_fn(bytes.len(), |out| out.copy_from_slice(bytes)).unwrap()
         };
         let (qkd, kem) = (self.qkd.as_ref().map(slot), self.kem.as_ref().map(slot));
+        let classical = self.classical.as_ref().map(slot);
         let context = Context {
             initiator: &self.initiator,
             responder: &self.responder,
@@ -99,6 +114,7 @@ impl Exchange {
         let shares = Shares {
             qkd: qkd.as_ref(),
             kem: kem.as_ref(),
+            classical: classical.as_ref(),
         };
         derive(&context, &shares, side, lease)
     }
@@ -144,6 +160,7 @@ impl Exchange {
             combiner: match self.combiner {
                 Combiner::Hmac => "hmac",
                 Combiner::Xor => "xor",
+                Combiner::XorHmac => "xorhmac",
             },
             parameter_set: match self.parameter_set.filter(|_| self.kem.is_some()) {
                 None => "",
@@ -153,24 +170,43 @@ impl Exchange {
             },
         };
         let (qkd, kem) = (self.qkd.as_deref(), self.kem.as_deref());
-        plain::derive(&words, &self.offer, &self.answer, qkd, kem).0
+        let classical = self.classical.as_deref();
+        plain::derive(&words, &self.offer, &self.answer, qkd, kem, classical).0
     }
 }
 
 /// Every combination of combiner and sources, for the golden file.
-fn combinations() -> [(&'static str, Exchange); 6] {
-    let with = |combiner| Exchange {
-        combiner,
-        ..Exchange::new()
-    };
-    [
-        ("hmac qkd kem", with(Combiner::Hmac)),
-        ("hmac qkd", with(Combiner::Hmac).without_kem()),
-        ("hmac kem", with(Combiner::Hmac).without_qkd()),
-        ("xor qkd kem", with(Combiner::Xor)),
-        ("xor qkd", with(Combiner::Xor).without_kem()),
-        ("xor kem", with(Combiner::Xor).without_qkd()),
-    ]
+fn combinations() -> Vec<(String, Exchange)> {
+    let mut all = Vec::new();
+    for (word, combiner) in [
+        ("hmac", Combiner::Hmac),
+        ("xor", Combiner::Xor),
+        ("xorhmac", Combiner::XorHmac),
+    ] {
+        for set in 1..8 {
+            let mut exchange = Exchange {
+                combiner,
+                ..Exchange::new()
+            };
+            let mut name = word.to_owned();
+            if set & 1 != 0 {
+                name.push_str(" qkd");
+            } else {
+                exchange = exchange.without_qkd();
+            }
+            if set & 2 != 0 {
+                name.push_str(" kem");
+            } else {
+                exchange = exchange.without_kem();
+            }
+            if set & 4 != 0 {
+                name.push_str(" x25519");
+                exchange = exchange.with_classical();
+            }
+            all.push((name, exchange));
+        }
+    }
+    all
 }
 
 #[test]
@@ -207,6 +243,26 @@ fn changes() -> Vec<(&'static str, Exchange)> {
     });
     change("mode", |e| e.mode = Mode::Transport);
     change("combiner", |e| e.combiner = Combiner::Xor);
+    change("combiner again", |e| e.combiner = Combiner::XorHmac);
+    change("X25519", |e| *e = e.clone().with_classical());
+    change("X25519 share", |e| {
+        *e = e.clone().with_classical();
+        e.classical.as_mut().unwrap()[7] ^= 1;
+    });
+    change("offer's public key", |e| {
+        *e = e.clone().with_classical();
+        e.offer.public_key[0] ^= 1;
+    });
+    change("answer's public key", |e| {
+        *e = e.clone().with_classical();
+        e.answer.public_key[31] ^= 1;
+    });
+    change("X25519 alone", |e| {
+        *e = e.clone().with_classical().without_qkd().without_kem();
+    });
+    change("X25519 offered and not used", |e| {
+        e.offer.sources.classical = true
+    });
     change("parameter set", |e| {
         e.parameter_set = Some(ParameterSet::MlKem1024);
     });
@@ -322,9 +378,13 @@ fn what_does_not_fit_together_gives_no_key() {
         |e| { *e = e.clone().without_qkd(); e.qkd = Some(vec![1; 32]); } => SetMismatch,
         |e| { *e = e.clone().without_kem(); e.kem = Some(vec![1; 32]); } => SetMismatch,
 
+        |e| { *e = e.clone().with_classical(); e.classical = None; } => SetMismatch,
+        |e| e.classical = Some(vec![1; 32]) => SetMismatch,
+
         // The set is not one that was offered, or is not named.
         |e| e.offer.sources.qkd = false => SetMismatch,
         |e| e.offer.sources.kem = false => SetMismatch,
+        |e| { *e = e.clone().with_classical(); e.offer.sources.classical = false; } => SetMismatch,
         |e| e.answer.qkd_key = None => SetMismatch,
         |e| e.answer.qkd_key = Some(KeyId::try_from("other").unwrap()) => SetMismatch,
         |e| { e.offer.qkd_key = None; e.answer.qkd_key = None; } => SetMismatch,
@@ -343,6 +403,7 @@ fn what_does_not_fit_together_gives_no_key() {
         // Broken sources.
         |e| e.qkd = Some(vec![0; 32]) => ZeroShare,
         |e| e.kem = Some(vec![0; 32]) => ZeroShare,
+        |e| { *e = e.clone().with_classical(); e.classical = Some(vec![0; 32]); } => ZeroShare,
         |e| { e.combiner = Combiner::Xor; e.qkd = e.kem.clone(); } => ZeroShare,
         |e| { e.combiner = Combiner::Xor; e.qkd = Some(vec![1; 31]); } => UnequalLengths,
         |e| { e.combiner = Combiner::Xor; e.qkd = Some(vec![1; 33]); } => UnequalLengths,
@@ -355,15 +416,20 @@ proptest! {
         qkd in prop::collection::vec(any::<u8>(), 1..=64),
         kem: [u8; 32],
         nonces: [[u8; 32]; 2],
-        xor: bool,
+        combiner in prop::sample::select(vec![Combiner::Hmac, Combiner::Xor, Combiner::XorHmac]),
+        classical: Option<[u8; 32]>,
     ) {
         let mut exchange = Exchange::new();
         prop_assume!(qkd.iter().any(|byte| *byte != 0) && kem != [0; 32] && qkd != kem);
         exchange.qkd = Some(qkd.clone());
         exchange.kem = Some(kem.to_vec());
         [exchange.offer.nonce.0, exchange.answer.nonce.0] = nonces;
-        if xor && qkd.len() == 32 {
-            exchange.combiner = Combiner::Xor;
+        if combiner != Combiner::Xor || qkd.len() == 32 {
+            exchange.combiner = combiner;
+        }
+        if let Some(share) = classical.filter(|share| *share != [0; 32]) {
+            exchange = exchange.with_classical();
+            exchange.classical = Some(share.to_vec());
         }
         prop_assert_eq!(exchange.outputs(), exchange.by_formula());
     }

@@ -1,6 +1,9 @@
 //! Published vectors and second implementations, through the public doors.
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod classical;
+#[cfg(test)]
 mod hybrid;
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]

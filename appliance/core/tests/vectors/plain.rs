@@ -4,6 +4,7 @@
 use core::fmt::Write;
 
 use bartizan_model::message::{Answer, Offer};
+use bartizan_model::report::SourceSet;
 use sha2::{Digest, Sha384};
 
 /// RFC 2104, 2, for SHA-384: blocks of 128 bytes.
@@ -60,10 +61,12 @@ pub(crate) fn derive(
     answer: &Answer,
     qkd: Option<&[u8]>,
     kem: Option<&[u8]>,
+    classical: Option<&[u8]>,
 ) -> (Outputs, [Vec<u8>; 3]) {
     let id = |key: &Option<bartizan_model::ids::KeyId>| {
         key.as_ref().map_or(String::new(), ToString::to_string)
     };
+    let set = |sources: SourceSet| [sources.qkd, sources.kem, sources.classical].map(u8::from);
     let said = fields(&[
         b"bartizan transcript 1",
         &offer.tunnel.0.to_be_bytes(),
@@ -71,16 +74,18 @@ pub(crate) fn derive(
         b"initiator",
         &offer.nonce.0,
         &u32::from(offer.spi).to_be_bytes(),
-        &[offer.sources.qkd.into(), offer.sources.kem.into()],
+        &set(offer.sources),
         &offer.encapsulation_key,
+        &offer.public_key,
         id(&offer.qkd_key).as_bytes(),
         &answer.tunnel.0.to_be_bytes(),
         &answer.epoch.0.to_be_bytes(),
         b"responder",
         &answer.nonce.0,
         &u32::from(answer.spi).to_be_bytes(),
-        &[answer.sources.qkd.into(), answer.sources.kem.into()],
+        &set(answer.sources),
         &answer.ciphertext,
+        &answer.public_key,
         id(&answer.qkd_key).as_bytes(),
     ]);
     let transcript = Sha384::digest(said).to_vec();
@@ -99,16 +104,33 @@ pub(crate) fn derive(
         words.parameter_set.as_bytes(),
         &transcript,
     ]);
-    let shares = match (words.combiner, qkd, kem) {
-        ("hmac", Some(qkd), Some(kem)) => fields(&[b"qkd", qkd, b"kem", kem]),
-        ("hmac", Some(qkd), None) => fields(&[b"qkd", qkd]),
-        ("hmac", None, Some(kem)) => fields(&[b"kem", kem]),
-        ("xor", Some(qkd), Some(kem)) => {
-            let both: Vec<u8> = qkd.iter().zip(kem).map(|(qkd, kem)| qkd ^ kem).collect();
-            fields(&[b"xor", &both])
+    let labelled: Vec<[&[u8]; 2]> = [(&b"qkd"[..], qkd), (b"kem", kem), (b"x25519", classical)]
+        .into_iter()
+        .filter_map(|(label, share)| Some([label, share?]))
+        .collect();
+    let xor = |one: &[u8], other: &[u8]| -> Vec<u8> {
+        one.iter().zip(other).map(|(a, b)| a ^ b).collect()
+    };
+    let shares = match words.combiner {
+        "hmac" => fields(&labelled.concat()),
+        "xor" => {
+            let all = labelled.iter().map(|[_, share]| share.to_vec());
+            fields(&[b"xor", &all.reduce(|one, other| xor(&one, &other)).unwrap()])
         }
-        ("xor", Some(only), None) | ("xor", None, Some(only)) => fields(&[b"xor", only]),
-        _ => panic!("no such combination"),
+        "xorhmac" => {
+            let in_order = |label: &[u8], shares: &[[&[u8]; 2]]| {
+                let text = [fields(&[label]), fields(&shares.concat())].concat();
+                hmac(&transcript, &text)
+            };
+            let mut backward = labelled.clone();
+            backward.reverse();
+            let both = xor(
+                &in_order(b"forward", &labelled),
+                &in_order(b"backward", &backward),
+            );
+            fields(&[b"xorhmac", &both])
+        }
+        _ => panic!("no such combiner"),
     };
     let prk = hmac(&transcript, &shares);
     let key =

@@ -91,7 +91,7 @@ fn a_derivation_leaves_share_and_keys_in_their_slots_and_nothing_between_them() 
         parameter_set: "",
     };
     let share = support::pattern();
-    let (keys, between) = plain::derive(&words, &offer, &answer, Some(&share), None);
+    let (keys, between) = plain::derive(&words, &offer, &answer, Some(&share), None, None);
     for (part, readable) in BACKINGS {
         let mut child = Looked::start(NAME, part);
         let expect = |child: &mut Looked, word, counts: &[(&[u8], usize)]| {
@@ -138,6 +138,7 @@ fn exchange() -> (Offer, Answer) {
     let sources = SourceSet {
         qkd: true,
         kem: false,
+        classical: false,
     };
     let key_id = KeyId::try_from("a-key").unwrap();
     let offer = Offer {
@@ -148,6 +149,7 @@ fn exchange() -> (Offer, Answer) {
         spi: Spi::try_from(256).unwrap(),
         sources,
         encapsulation_key: Vec::new(),
+        public_key: Vec::new(),
         qkd_key: Some(key_id.clone()),
     };
     let answer = Answer {
@@ -158,6 +160,7 @@ fn exchange() -> (Offer, Answer) {
         spi: Spi::try_from(257).unwrap(),
         sources,
         ciphertext: Vec::new(),
+        public_key: Vec::new(),
         qkd_key: Some(key_id),
     };
     (offer, answer)
@@ -177,6 +180,7 @@ fn derive_from(share: &Secret, offer: &Offer, answer: &Answer) -> Derived {
     let shares = Shares {
         qkd: Some(share),
         kem: None,
+        classical: None,
     };
     lease::with_lease(|lease| derive(&context, &shares, Side::Initiator, lease)).unwrap()
 }

@@ -149,6 +149,7 @@ fn peer_messages() -> [PeerMessage; 4] {
             spi: spi(),
             sources: parts::both(),
             encapsulation_key: vec![1; set.encapsulation_key_len()],
+            public_key: Vec::new(),
             qkd_key: Some(key_id()),
         })),
         PeerMessage::Answer(Box::new(Answer {
@@ -159,6 +160,7 @@ fn peer_messages() -> [PeerMessage; 4] {
             spi: spi(),
             sources: parts::both(),
             ciphertext: vec![1; set.ciphertext_len()],
+            public_key: Vec::new(),
             qkd_key: Some(key_id()),
         })),
     ]

@@ -39,6 +39,7 @@ pub(crate) fn policy() -> Policy {
                     need: Need::Optional,
                     parameter_set: ParameterSet::MlKem768,
                 }),
+                classical: Some(Need::Optional),
                 combiner: Combiner::Hmac,
                 soft: lifetime(1800),
                 hard: lifetime(3600),
@@ -126,6 +127,7 @@ pub(crate) fn both() -> SourceSet {
     SourceSet {
         qkd: true,
         kem: true,
+        classical: false,
     }
 }
 

@@ -363,6 +363,7 @@ pub(crate) fn peer_message() -> Vec<PeerMessage> {
             spi: spi(1),
             sources: both(),
             encapsulation_key: vec![0xe0, 0xe1],
+            public_key: Vec::new(),
             qkd_key: Some(key_id.clone()),
         })),
         PeerMessage::Answer(Box::new(Answer {
@@ -373,6 +374,7 @@ pub(crate) fn peer_message() -> Vec<PeerMessage> {
             spi: spi(2),
             sources: both(),
             ciphertext: vec![0xc0, 0xc1],
+            public_key: Vec::new(),
             qkd_key: Some(key_id),
         })),
         PeerMessage::Confirm {

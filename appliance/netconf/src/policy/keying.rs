@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use bartizan_model::ids::{NodeId, SaeId, TunnelId};
-use bartizan_model::policy::{Combiner, Dial, KemSource, Keying, Lifetime, QkdSource};
+use bartizan_model::policy::{Combiner, Dial, KemSource, Keying, Lifetime, Need, QkdSource};
 
 use crate::error::{ErrorInfo, ErrorTag, RpcError};
 use crate::policy::view::View;
@@ -39,7 +39,8 @@ pub(crate) fn read(keying: &View<'_>) -> Result<Keying, RpcError> {
     }
     let qkd = qkd(&keying.below("qkd"))?;
     let kem = kem(&keying.below("kem"))?;
-    if qkd.is_none() && kem.is_none() {
+    let classical = classical(&keying.below("x25519"))?;
+    if qkd.is_none() && kem.is_none() && classical.is_none() {
         return Err(keying.violation("a key needs a source"));
     }
     let (soft, hard) = (keying.below("soft-lifetime"), keying.below("hard-lifetime"));
@@ -52,6 +53,7 @@ pub(crate) fn read(keying: &View<'_>) -> Result<Keying, RpcError> {
         dial: keying.word("dial", DIALS)?.unwrap_or(Dial::Lower),
         qkd,
         kem,
+        classical,
         combiner: keying
             .word("combiner", COMBINERS)?
             .unwrap_or(Combiner::Hmac),
@@ -81,6 +83,9 @@ pub(crate) fn write(keying: &Keying, tree: &mut Tree) {
             kem.set("need", word(NEEDS, source.need));
             kem.set("parameter-set", word(PARAMETER_SETS, source.parameter_set));
         });
+    }
+    if let Some(need) = keying.classical {
+        tree.add("x25519", |x25519| x25519.set("need", word(NEEDS, need)));
     }
     if keying.combiner != Combiner::Hmac {
         tree.set("combiner", word(COMBINERS, keying.combiner));
@@ -123,6 +128,13 @@ fn kem(kem: &View<'_>) -> Result<Option<KemSource>, RpcError> {
         need: kem.required_word("need", NEEDS)?,
         parameter_set: kem.required_word("parameter-set", PARAMETER_SETS)?,
     }))
+}
+
+fn classical(x25519: &View<'_>) -> Result<Option<Need>, RpcError> {
+    if !x25519.exists() {
+        return Ok(None);
+    }
+    x25519.required_word("need", NEEDS).map(Some)
 }
 
 fn lifetime(lifetime: &View<'_>) -> Result<Lifetime, RpcError> {

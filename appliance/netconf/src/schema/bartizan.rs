@@ -24,7 +24,11 @@ pub(crate) const NEEDS: Words<Need> = &[("required", Need::Required), ("optional
 
 pub(crate) const DIALS: Words<Dial> = &[("lower", Dial::Lower), ("higher", Dial::Higher)];
 
-pub(crate) const COMBINERS: Words<Combiner> = &[("hmac", Combiner::Hmac), ("xor", Combiner::Xor)];
+pub(crate) const COMBINERS: Words<Combiner> = &[
+    ("hmac", Combiner::Hmac),
+    ("xor", Combiner::Xor),
+    ("xorhmac", Combiner::XorHmac),
+];
 
 pub(crate) const REKEY_MODES: Words<RekeyMode> = &[
     ("delegated", RekeyMode::Delegated),
@@ -56,35 +60,23 @@ pub(crate) const STATES: Words<TunnelState> = &[
 ];
 
 pub(crate) const SOURCES: Words<SourceSet> = &[
-    (
-        "none",
-        SourceSet {
-            qkd: false,
-            kem: false,
-        },
-    ),
-    (
-        "qkd",
-        SourceSet {
-            qkd: true,
-            kem: false,
-        },
-    ),
-    (
-        "kem",
-        SourceSet {
-            qkd: false,
-            kem: true,
-        },
-    ),
-    (
-        "qkd-and-kem",
-        SourceSet {
-            qkd: true,
-            kem: true,
-        },
-    ),
+    ("none", SourceSet::NONE),
+    ("qkd", sources(true, false, false)),
+    ("kem", sources(false, true, false)),
+    ("qkd-and-kem", sources(true, true, false)),
+    ("x25519", sources(false, false, true)),
+    ("qkd-and-x25519", sources(true, false, true)),
+    ("kem-and-x25519", sources(false, true, true)),
+    ("qkd-and-kem-and-x25519", sources(true, true, true)),
 ];
+
+const fn sources(qkd: bool, kem: bool, classical: bool) -> SourceSet {
+    SourceSet {
+        qkd,
+        kem,
+        classical,
+    }
+}
 
 pub(crate) const ALARMS: Words<Alarm> = &[
     ("no-lease", Alarm::NoLease),
@@ -142,6 +134,7 @@ pub(crate) const HYBRID_KEYING: Node = container(
             "kem",
             &[NEED, leaf("parameter-set", PARAMETER_SET)],
         ),
+        Node::presence(Bartizan, "x25519", &[NEED]),
         leaf("combiner", COMBINER),
         leaf(
             "rekey-mode",
@@ -278,13 +271,8 @@ mod tests {
                 TunnelState::Rekeying,
             ),
         );
-        check(
-            SOURCES,
-            values!(SourceSet:
-                SourceSet { qkd: false, kem: false }, SourceSet { qkd: false, kem: true },
-                SourceSet { qkd: true, kem: false }, SourceSet { qkd: true, kem: true },
-            ),
-        );
+        // Each of three sources is in or not.
+        check(SOURCES, 8);
         check(
             PARAMETER_SETS,
             values!(ParameterSet:
@@ -293,7 +281,10 @@ mod tests {
         );
         check(NEEDS, values!(Need: Need::Required, Need::Optional));
         check(DIALS, values!(Dial: Dial::Lower, Dial::Higher));
-        check(COMBINERS, values!(Combiner: Combiner::Hmac, Combiner::Xor));
+        check(
+            COMBINERS,
+            values!(Combiner: Combiner::Hmac, Combiner::Xor, Combiner::XorHmac),
+        );
         check(
             REKEY_MODES,
             values!(RekeyMode: RekeyMode::Delegated, RekeyMode::Controller),

@@ -108,8 +108,11 @@ fn keying() -> impl Strategy<Value = Keying> {
     let sources = (
         option::of((need(), "[A-Za-z0-9._~-]{1,64}")),
         option::of((need(), parameter_set())),
+        option::of(need()),
     )
-        .prop_filter("a source", |(qkd, kem)| qkd.is_some() || kem.is_some());
+        .prop_filter("a source", |(qkd, kem, classical)| {
+            qkd.is_some() || kem.is_some() || classical.is_some()
+        });
     let peer = (
         any::<u32>(),
         "[a-z0-9.-]{1,64}",
@@ -117,9 +120,16 @@ fn keying() -> impl Strategy<Value = Keying> {
         1..=u16::MAX,
         select(vec![Dial::Lower, Dial::Higher]),
     );
-    let combiner = select(vec![Combiner::Hmac, Combiner::Xor]);
+    let combiner = select(vec![Combiner::Hmac, Combiner::Xor, Combiner::XorHmac]);
     (peer, sources, combiner, limit(), limit(), limit()).prop_map(
-        |((tunnel, peer, ip, port, dial), (qkd, kem), combiner, seconds, bytes, packets)| Keying {
+        |(
+            (tunnel, peer, ip, port, dial),
+            (qkd, kem, classical),
+            combiner,
+            seconds,
+            bytes,
+            packets,
+        )| Keying {
             tunnel: TunnelId(tunnel),
             peer: NodeId::try_from(peer).unwrap(),
             peer_address: SocketAddr::new(ip, port),
@@ -132,6 +142,7 @@ fn keying() -> impl Strategy<Value = Keying> {
                 need,
                 parameter_set,
             }),
+            classical,
             combiner,
             soft: Lifetime {
                 seconds: seconds.0,
@@ -218,7 +229,11 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
 }
 
 fn sources() -> impl Strategy<Value = SourceSet> {
-    (any::<bool>(), any::<bool>()).prop_map(|(qkd, kem)| SourceSet { qkd, kem })
+    (any::<bool>(), any::<bool>()).prop_map(|(qkd, kem)| SourceSet {
+        qkd,
+        kem,
+        classical: false,
+    })
 }
 
 fn pair() -> impl Strategy<Value = PairReport> {

@@ -177,6 +177,7 @@ fn pair() -> PairReport {
         sources: Some(SourceSet {
             qkd: true,
             kem: true,
+            classical: false,
         }),
         since: BootTime(Duration::from_secs(5)),
     }
@@ -325,6 +326,7 @@ fn notifications_are_valid() {
                 sources: SourceSet {
                     qkd: false,
                     kem: true,
+                    classical: false,
                 },
                 parameter_set: Some(ParameterSet::MlKem1024),
                 combiner: Combiner::Xor,
