@@ -1,5 +1,9 @@
 //! The command line.
 
+mod device;
+mod options;
+mod voucher;
+
 use core::fmt;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -9,15 +13,35 @@ use std::process::ExitCode;
 
 use bartizan_process::Exit;
 
+use crate::clock::owner_time;
 use crate::config::{Config, ConfigError};
-use crate::local::{Answer, Request};
+use crate::local::{Answer, DeviceAnswer, Request};
+use crate::maker::MakerError;
 use crate::plan::{Document, Plan, PlanErrors};
 use crate::serve::{ServeError, chain, serve};
+use options::{Known, Options};
 
 const USAGE: &str = "usage: bartizan-controller serve --config FILE
        bartizan-controller check FILE
        bartizan-controller apply FILE [--socket PATH] [--wait SECONDS]
-       bartizan-controller status [--json] [--socket PATH]";
+       bartizan-controller status [--json] [--socket PATH]
+
+       bartizan-controller device list [--json] [--socket PATH]
+       bartizan-controller device show SERIAL [--json] [--socket PATH]
+       bartizan-controller device add SERIAL NODE [--site FILE] [--socket PATH]
+       bartizan-controller device site SERIAL FILE [--socket PATH]
+       bartizan-controller device voucher FILE [--socket PATH]
+       bartizan-controller device attest SERIAL [--wait SECONDS] [--socket PATH]
+       bartizan-controller device approve SERIAL [--new-pins] [--socket PATH]
+       bartizan-controller device revoke SERIAL [--socket PATH]
+       bartizan-controller device release SERIAL [--socket PATH]
+       bartizan-controller device retire SERIAL [--socket PATH]
+       bartizan-controller device transfer FILE [--socket PATH]
+
+       bartizan-controller voucher make --serial SERIAL --epoch NUMBER
+           --owner-ca FILE --owner-ml-dsa-65 FILE (--days NUMBER | --nonce BASE64)
+           --certificates FILE --key FILE --ml-dsa-65-key FILE --output FILE
+       bartizan-controller voucher show FILE --es384 FILE --ml-dsa-65 FILE";
 
 /// Where `serve` listens if a command is not told.
 const SOCKET: &str = "/run/bartizan-controller/controller.sock";
@@ -43,7 +67,7 @@ enum CommandError {
     },
     #[error("{}", in_file(path, cause))]
     Plan { path: PathBuf, cause: PlanErrors },
-    #[error("cannot speak with the controller at {}", path.display())]
+    #[error("cannot speak with the controller at {}; does `bartizan-controller serve` run there?", path.display())]
     Socket {
         path: PathBuf,
         #[source]
@@ -55,6 +79,14 @@ enum CommandError {
     Unprotected(Vec<String>),
     #[error("another plan was applied meanwhile")]
     Superseded,
+    #[error("{0}: {1}")]
+    Word(&'static str, String),
+    #[error("{}: {}", path.display(), cause.trim_end())]
+    Site { path: PathBuf, cause: String },
+    #[error("{} holds no such key or certificate", .0.display())]
+    Key(PathBuf),
+    #[error("voucher")]
+    Voucher(#[from] MakerError),
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
 }
@@ -74,15 +106,24 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
 fn carry_out(mut words: impl Iterator<Item = String>) -> Result<(), CommandError> {
     match words.next().as_deref() {
         Some("serve") => {
-            let options = Options::read(words, &["--config"])?;
-            let path = PathBuf::from(options.config.ok_or(CommandError::Usage)?);
+            let known = Known {
+                words: 0,
+                values: &["--config"],
+                switches: &[],
+            };
+            let options = Options::read(words, &known)?;
+            let path = PathBuf::from(options.needed("--config")?);
             let config = Config::read(&path);
             let config = config.map_err(|cause| CommandError::Config { path, cause })?;
             Ok(serve(&config)?)
         }
         Some("check") => {
-            let options = Options::read(words, &["FILE"])?;
-            let (_, plan) = read_plan(&options.file.ok_or(CommandError::Usage)?)?;
+            let known = Known {
+                words: 1,
+                values: &[],
+                switches: &[],
+            };
+            let (_, plan) = read_plan(&Options::read(words, &known)?.file()?)?;
             say(format_args!(
                 "{} nodes, {} tunnels",
                 plan.nodes.len(),
@@ -90,69 +131,33 @@ fn carry_out(mut words: impl Iterator<Item = String>) -> Result<(), CommandError
             ))
         }
         Some("apply") => {
-            let options = Options::read(words, &["FILE", "--socket", "--wait"])?;
-            let (document, _) = read_plan(&options.file.ok_or(CommandError::Usage)?)?;
+            let known = Known {
+                words: 1,
+                values: &["--socket", "--wait"],
+                switches: &[],
+            };
+            let mut options = Options::read(words, &known)?;
+            let (document, _) = read_plan(&options.file()?)?;
             let request = Request::Apply {
                 document: Box::new(document),
-                wait: options.wait,
+                wait: options.number("--wait")?,
             };
-            ask(&options.socket, &request, |answer| tell(answer, false))
+            ask(&options.socket(), &request, |answer| tell(answer, false))
         }
         Some("status") => {
-            let options = Options::read(words, &["--json", "--socket"])?;
-            ask(&options.socket, &Request::Status, |answer| {
-                tell(answer, options.json)
+            let known = Known {
+                words: 0,
+                values: &["--socket"],
+                switches: &["--json"],
+            };
+            let options = Options::read(words, &known)?;
+            ask(&options.socket(), &Request::Status, |answer| {
+                tell(answer, options.has("--json"))
             })
         }
+        Some("device") => device::device(words),
+        Some("voucher") => voucher::voucher(words),
         _ => Err(CommandError::Usage),
-    }
-}
-
-/// The words behind a command.
-struct Options {
-    file: Option<PathBuf>,
-    config: Option<String>,
-    socket: PathBuf,
-    wait: Option<u64>,
-    json: bool,
-}
-
-impl Options {
-    fn read(mut words: impl Iterator<Item = String>, known: &[&str]) -> Result<Self, CommandError> {
-        let mut options = Self {
-            file: None,
-            config: None,
-            socket: PathBuf::from(SOCKET),
-            wait: None,
-            json: false,
-        };
-        while let Some(word) = words.next() {
-            let name = if word.starts_with("--") {
-                &word
-            } else {
-                "FILE"
-            };
-            if !known.contains(&name) {
-                return Err(CommandError::Usage);
-            }
-            match name {
-                "--json" => options.json = true,
-                "FILE" if options.file.is_none() => options.file = Some(PathBuf::from(word)),
-                _ => {
-                    let value = words.next().ok_or(CommandError::Usage)?;
-                    match name {
-                        "--config" => options.config = Some(value),
-                        "--socket" => options.socket = PathBuf::from(value),
-                        "--wait" => {
-                            let wait = value.parse().map_err(|_| CommandError::Usage)?;
-                            options.wait = Some(wait);
-                        }
-                        _ => return Err(CommandError::Usage),
-                    }
-                }
-            }
-        }
-        Ok(options)
     }
 }
 
@@ -208,14 +213,31 @@ fn tell(answer: Answer, json: bool) -> Result<(), CommandError> {
         )),
         Answer::Unprotected { tunnels } => Err(CommandError::Unprotected(tunnels)),
         Answer::Superseded => Err(CommandError::Superseded),
-        Answer::Status(status) if json => {
-            let text = serde_json::to_string_pretty(&status);
-            let text = text.map_err(|error| CommandError::Output(error.into()))?;
-            say(format_args!("{text}"))
-        }
+        Answer::Status(status) if json => as_json(&status),
         Answer::Status(status) => say(format_args!("{}", status.to_string().trim_end())),
         Answer::Refused { why } => Err(CommandError::Refused(why)),
+        Answer::Device(DeviceAnswer::Device(device)) if json => as_json(&device),
+        Answer::Device(DeviceAnswer::Device(device)) => {
+            let now = owner_time().0;
+            match device.history {
+                Some(_) => say(format_args!("{}", device.page(now).to_string().trim_end())),
+                None => say(format_args!("{}", device.line(now))),
+            }
+        }
+        Answer::Device(DeviceAnswer::Devices(devices)) if json => as_json(&devices),
+        Answer::Device(DeviceAnswer::Devices(devices)) => {
+            let now = owner_time().0;
+            devices
+                .iter()
+                .try_for_each(|device| say(format_args!("{}", device.line(now))))
+        }
     }
+}
+
+fn as_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| CommandError::Output(error.into()))?;
+    say(format_args!("{text}"))
 }
 
 fn say(line: fmt::Arguments<'_>) -> Result<(), CommandError> {
@@ -237,7 +259,12 @@ impl CommandError {
             Self::Config { .. } => Exit::Config.into(),
             Self::Serve(_) => Exit::OsErr.into(),
             Self::File { .. } | Self::Output(_) => Exit::IoErr.into(),
-            Self::Plan { .. } | Self::Refused(_) => Exit::Config.into(),
+            Self::Plan { .. }
+            | Self::Refused(_)
+            | Self::Word(..)
+            | Self::Site { .. }
+            | Self::Key(_)
+            | Self::Voucher(_) => Exit::Config.into(),
             Self::Socket { .. } => Exit::Unavailable.into(),
             Self::Unprotected(_) | Self::Superseded => Exit::TempFail.into(),
         }

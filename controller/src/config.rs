@@ -6,15 +6,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bartizan_model::config::Der;
+use bartizan_bootstrap_protocol::certificate::{Certificate, CertificateError};
+use bartizan_bootstrap_protocol::cms::MlDsa65Key;
+use bartizan_model::config::{Der, Groups};
 use bartizan_model::ids::{IdError, NodeId};
-use bartizan_tls::{Anchors, Identity, TlsError};
+use bartizan_tls::{Anchors, Identity, TlsError, database_client};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
-use crate::store::Place;
+use crate::device::Maker;
+use crate::rest::RestConfig;
+use crate::store::{Database, DatabaseError, Place};
 
 /// What `serve` works with; files are read, names are checked.
 #[derive(Debug)]
@@ -37,6 +41,12 @@ pub struct Config {
     pub lease: Duration,
     /// How often a gateway's state is asked for, beside what it tells by itself.
     pub poll: Duration,
+    /// Who signs vouchers.
+    pub makers: Vec<Maker>,
+    /// The owner's certificate authorities, as vouchers name them.
+    pub owner: Vec<Certificate>,
+    /// Where REST is served, if anywhere.
+    pub rest: Option<RestConfig>,
     /// Where the keys of the development signer are.
     pub signer: Option<PathBuf>,
 }
@@ -80,6 +90,18 @@ pub enum ConfigError {
         #[source]
         cause: IdError,
     },
+    /// Neither a file to keep everything in nor a database, or both.
+    #[error("state or [postgresql]: one place to keep everything in, and not two")]
+    Place,
+    /// The database cannot be reached safely.
+    #[error("postgresql")]
+    Database(#[from] DatabaseError),
+    /// A maker's root is none.
+    #[error("maker: {} is no root", .0.display())]
+    Maker(PathBuf),
+    /// A certificate of the owner's that vouchers cannot name.
+    #[error("owner-ca")]
+    Owner(#[source] CertificateError),
     /// A time that makes no sense.
     #[error("{0}")]
     Times(&'static str),
@@ -90,11 +112,16 @@ pub enum ConfigError {
 struct Document {
     listen: SocketAddr,
     socket: PathBuf,
-    state: PathBuf,
+    state: Option<PathBuf>,
+    postgresql: Option<PostgresqlDocument>,
     certificate: PathBuf,
     key: PathBuf,
     owner_ca: PathBuf,
+    #[serde(default)]
     nodes: Vec<String>,
+    #[serde(default)]
+    maker: Vec<MakerDocument>,
+    rest: Option<RestDocument>,
     #[serde(default = "poll_seconds")]
     poll_seconds: u64,
     #[serde(default)]
@@ -107,6 +134,33 @@ struct LeaseDocument {
     cadence_seconds: u64,
     seconds: u64,
     signer: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct PostgresqlDocument {
+    connection: String,
+    anchors: Option<PathBuf>,
+    #[serde(default = "hybrid_only")]
+    groups: Groups,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct MakerDocument {
+    es384: PathBuf,
+    ml_dsa_65: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RestDocument {
+    listen: SocketAddr,
+    operator_ca: PathBuf,
+}
+
+fn hybrid_only() -> Groups {
+    Groups::HybridOnly
 }
 
 impl Default for LeaseDocument {
@@ -139,7 +193,13 @@ impl Config {
         let (chain, key) = (folder.join(document.certificate), folder.join(document.key));
         let key = any_supported_type(&private_key(&key)?).map_err(ConfigError::Key)?;
         let identity = Identity::new(&certificates(&chain)?, key)?;
-        let anchors = Anchors::new(&certificates(&folder.join(document.owner_ca))?)?;
+        let owner_ca = certificates(&folder.join(document.owner_ca))?;
+        let anchors = Anchors::new(&owner_ca)?;
+        let owner = owner_ca.iter().map(|der| Certificate::from_der(&der.0));
+        let owner = owner
+            .collect::<Result<_, _>>()
+            .map_err(ConfigError::Owner)?;
+        let makers = document.maker.iter().map(|maker| maker.read(folder));
         let lease = document.lease;
         if lease.cadence_seconds == 0 || document.poll_seconds == 0 {
             return Err(ConfigError::Times("a cadence is at least one second"));
@@ -151,7 +211,10 @@ impl Config {
         Ok(Self {
             listen: document.listen,
             socket: folder.join(document.socket),
-            store: Place::File(folder.join(document.state)),
+            store: place(folder, document.state, document.postgresql)?,
+            makers: makers.collect::<Result<_, _>>()?,
+            rest: document.rest.map(|rest| rest.read(folder)).transpose()?,
+            owner,
             nodes: nodes(document.nodes)?,
             identity,
             anchors,
@@ -160,6 +223,56 @@ impl Config {
             poll: Duration::from_secs(document.poll_seconds),
             signer: lease.signer.map(|signer| folder.join(signer)),
         })
+    }
+}
+
+impl RestDocument {
+    fn read(self, folder: &Path) -> Result<RestConfig, ConfigError> {
+        Ok(RestConfig {
+            listen: self.listen,
+            anchors: Anchors::new(&certificates(&folder.join(self.operator_ca))?)?,
+        })
+    }
+}
+
+impl MakerDocument {
+    fn read(&self, folder: &Path) -> Result<Maker, ConfigError> {
+        let (es384, ml_dsa_65) = (folder.join(&self.es384), folder.join(&self.ml_dsa_65));
+        let root = certificates(&es384)?;
+        let [root] = root.as_slice() else {
+            return Err(ConfigError::Maker(es384));
+        };
+        let root = Certificate::from_der(&root.0);
+        let key = fs::read(&ml_dsa_65).map_err(|cause| ConfigError::File {
+            path: ml_dsa_65.clone(),
+            cause,
+        })?;
+        Ok(Maker {
+            es384: root.map_err(|_| ConfigError::Maker(es384))?,
+            ml_dsa_65: MlDsa65Key::from_bytes(&key).ok_or(ConfigError::Maker(ml_dsa_65))?,
+        })
+    }
+}
+
+fn place(
+    folder: &Path,
+    state: Option<PathBuf>,
+    postgresql: Option<PostgresqlDocument>,
+) -> Result<Place, ConfigError> {
+    match (state, postgresql) {
+        (Some(state), None) => Ok(Place::File(folder.join(state))),
+        (None, Some(document)) => {
+            let tls = match document.anchors {
+                Some(path) => {
+                    let anchors = Anchors::new(&certificates(&folder.join(path))?)?;
+                    Some(database_client(&anchors, document.groups)?)
+                }
+                None => None,
+            };
+            let database = Database::new(&document.connection, tls)?;
+            Ok(Place::Database(Box::new(database)))
+        }
+        _ => Err(ConfigError::Place),
     }
 }
 

@@ -1,10 +1,13 @@
 //! What all sessions and the owner's commands share: the fleet, behind one lock that is never held
 //! over an `await`, and the word that it has changed.
 
+mod devices;
+
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bartizan_bootstrap_protocol::certificate::Certificate;
 use bartizan_model::ids::NodeId;
 use bartizan_model::report::Notice;
 use bartizan_netconf::client::Data;
@@ -12,12 +15,15 @@ use bartizan_process::journal::{self, Level};
 use tokio::sync::watch;
 
 use crate::clock::owner_time;
-use crate::device::Actor;
+use crate::device::{Actor, Maker};
 use crate::fleet::{Fleet, Prepared};
 use crate::gateway::{Configuration, Desired};
 use crate::lease::Granter;
 use crate::plan::{Document, Plan, PlanErrors};
 use crate::store::{Changed, Kept, Store, StoreError};
+
+pub(crate) use devices::OrderError;
+pub use devices::{DeviceAnswer, DeviceOrder};
 
 /// The controller's desk.
 #[derive(Debug)]
@@ -30,6 +36,10 @@ pub(crate) struct Desk {
     pub(crate) granter: Option<Granter>,
     pub(crate) lease_cadence: Duration,
     pub(crate) poll: Duration,
+    /// Who signs vouchers.
+    makers: Vec<Maker>,
+    /// The owner's certificate authorities, which vouchers name.
+    owner: Vec<Certificate>,
 }
 
 /// A plan is not applied.
@@ -58,6 +68,8 @@ impl Desk {
             granter,
             lease_cadence: config.lease_cadence,
             poll: config.poll,
+            makers: config.makers.clone(),
+            owner: config.owner.clone(),
         }
     }
 

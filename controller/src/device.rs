@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use bartizan_bootstrap_protocol::serial::Serial;
 pub use history::{Act, Actor, Audited, Occasion, Outcome, Transferred, Verdict};
 pub use parts::{
-    Bytes, Certificate, Clock, EndorsementPin, Identity, Kind, Kme, Mirror, Pins, Site,
+    Bytes, Certificate, Clock, EndorsementPin, Identity, Kind, Kme, Mirror, NoSite, Pins, Site,
 };
 pub use state::{Class, Event, State, Unexpected};
 pub use voucher::{Maker, SignedVoucher, VoucherRefused};

@@ -19,8 +19,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::desk::Desk;
+pub use crate::desk::{DeviceAnswer, DeviceOrder};
 use crate::device::Actor;
 use crate::plan::{Document, TunnelKey};
+use crate::serve::chain;
 use crate::status::Status;
 
 /// What a command asks for.
@@ -36,6 +38,8 @@ pub enum Request {
     },
     /// Show the fleet.
     Status,
+    /// Something about devices.
+    Device(DeviceOrder),
 }
 
 /// A line of the answer.
@@ -65,6 +69,8 @@ pub enum Answer {
     Superseded,
     /// The fleet.
     Status(Box<Status>),
+    /// What was asked about devices, or what became of an order.
+    Device(DeviceAnswer),
     /// Nothing is done.
     Refused {
         /// Why.
@@ -102,6 +108,8 @@ pub(crate) async fn attend(stream: UnixStream, desk: Rc<Desk>) -> io::Result<()>
         desk.count("command-of-another-user");
         return Err(io::ErrorKind::PermissionDenied.into());
     }
+    // The only user who gets here is the one that the controller runs as.
+    let actor = Actor::new("local");
     let (reader, mut writer) = stream.into_split();
     let mut line = Vec::new();
     let mut reader = BufReader::new(reader.take(REQUEST_MAX));
@@ -113,7 +121,7 @@ pub(crate) async fn attend(stream: UnixStream, desk: Rc<Desk>) -> io::Result<()>
         }
         Ok(Request::Apply { document, wait }) => {
             drop(line);
-            let applied = desk.apply(*document, &Actor::new("local")).await;
+            let applied = desk.apply(*document, &actor).await;
             match applied {
                 Ok(version) => applied_then_wait(&mut writer, &desk, version, wait).await,
                 Err(error) => {
@@ -121,6 +129,13 @@ pub(crate) async fn attend(stream: UnixStream, desk: Rc<Desk>) -> io::Result<()>
                     say(&mut writer, &Answer::Refused { why }).await
                 }
             }
+        }
+        Ok(Request::Device(order)) => {
+            let answer = match desk.order(order, &actor).await {
+                Ok(answer) => Answer::Device(answer),
+                Err(error) => Answer::Refused { why: chain(&error) },
+            };
+            say(&mut writer, &answer).await
         }
         Err(error) => {
             let why = error.to_string();

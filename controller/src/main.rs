@@ -1,4 +1,4 @@
-//! `bartizan-controller serve | check | apply | status`.
+//! `bartizan-controller serve | check | apply | status | device | voucher`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -24,6 +24,7 @@ use crate::lease::{Granter, LeaseError};
 use crate::link::Link;
 use crate::local;
 use crate::plan::{Plan, PlanErrors};
+use crate::rest::Rest;
 use crate::session::Call;
 use crate::store::{Changed, Store, StoreError};
 
@@ -100,6 +101,8 @@ struct Controller {
     attended: JoinSet<io::Result<()>>,
     changes: broadcast::Receiver<Changed>,
     followed: JoinSet<()>,
+    /// They end with this.
+    _servers: JoinSet<core::convert::Infallible>,
 }
 
 impl Controller {
@@ -122,11 +125,17 @@ impl Controller {
             what: config.socket.display().to_string(),
             cause,
         })?;
+        let desk = Rc::new(Desk::new(fleet, (store, kept), granter, config));
+        let mut servers = JoinSet::new();
+        if let Some(rest) = &config.rest {
+            let rest = Rest::open(rest, &config.identity, Rc::clone(&desk)).await?;
+            servers.spawn_local(rest.run());
+        }
         if let Ok(address) = gateways.local_addr() {
             journal::log(Level::Info, format_args!("listening on {address}"));
         }
         Ok(Self {
-            desk: Rc::new(Desk::new(fleet, (store, kept), granter, config)),
+            desk,
             tls,
             gateways,
             commands,
@@ -137,6 +146,7 @@ impl Controller {
             attended: JoinSet::new(),
             changes,
             followed: JoinSet::new(),
+            _servers: servers,
         })
     }
 

@@ -1,5 +1,7 @@
 //! The fleet as `status` shows it: the JSON of `--json`, and the text made of it.
 
+mod device;
+
 use core::fmt;
 use std::collections::BTreeMap;
 
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::{Fleet, Planned};
 use crate::gateway::{Configuration, Gateway};
 use crate::plan::TunnelKey;
+
+pub use device::{DeviceHistory, DeviceStatus, Page, QuarantineStatus};
 
 /// Everything; times are in milliseconds, ages count back from the moment of the question.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

@@ -29,7 +29,9 @@ mod tests {
         );
         // No shipped configuration signs leases that nothing stands behind.
         assert_eq!(config.signer, None);
-        assert_eq!(config.store, Place::File(folder.0.join("controller.store")));
+        let file = folder.0.join("controller.store");
+        assert!(matches!(config.store, Place::File(place) if place == file));
+        assert!(config.rest.is_none() && config.makers.is_empty());
     }
 
     #[test]
@@ -47,6 +49,16 @@ mod tests {
             ("\"owner-ca.pem\"", "\"absent.pem\""),
             ("\"owner-ca.pem\"", "\"key.pem\""),
             ("\"certificate.pem\"", "\"owner-ca.pem\""),
+            ("state = ", "# state = "),
+            (
+                "[lease]",
+                "[postgresql]\nconnection = \"host=/run\"\n[lease]",
+            ),
+            (
+                "[lease]",
+                "[[maker]]\nes384 = \"owner-ca.pem\"\nml-dsa-65 = \"key.pem\"\n[lease]",
+            ),
+            ("[lease]", "[rest]\nlisten = \"[::1]:1\"\n[lease]"),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let error = folder.read(&GOOD.replacen(from, to, 1)).unwrap_err();
@@ -58,6 +70,10 @@ mod tests {
                 ConfigError::Tls(_) => "tls",
                 ConfigError::File { .. } => "file",
                 ConfigError::Key(_) => "key",
+                ConfigError::Place => "place",
+                ConfigError::Database(_) => "database",
+                ConfigError::Maker(_) => "maker",
+                ConfigError::Owner(_) => "owner",
             });
         }
         let expected = [
@@ -71,10 +87,27 @@ mod tests {
             "pem",
             "tls",
             "tls",
+            "place",
+            "place",
+            "maker",
+            "malformed",
         ];
         assert_eq!(errors, expected);
         let absent = Config::read(&folder.0.join("absent.toml"));
         assert!(matches!(absent, Err(ConfigError::File { .. })));
+    }
+
+    #[test]
+    fn a_database_over_the_network_needs_somebody_to_vouch_for_it() {
+        let folder = Folder::new("database");
+        let database = "[postgresql]\nconnection = \"host=db.example\"\n[lease]";
+        let text = GOOD.replacen("state = ", "# ", 1);
+        let text = text.replacen("[lease]", database, 1);
+        let refused = folder.read(&text).unwrap_err();
+        assert!(matches!(refused, ConfigError::Database(_)), "{refused}");
+        let text = text.replacen("[lease]", "anchors = \"owner-ca.pem\"\n[lease]", 1);
+        let config = folder.read(&text).unwrap();
+        assert!(matches!(config.store, Place::Database(_)));
     }
 
     /// A release has no signer, and says so instead of granting nothing in silence.

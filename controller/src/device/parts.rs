@@ -27,17 +27,42 @@ pub enum Kind {
 
 /// What the owner wants of a device, beside its tunnels.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", try_from = "SiteDocument")]
 pub struct Site {
-    /// Its own addresses.
-    #[serde(default)]
+    /// Its own addresses, at most 16.
     pub addresses: Vec<IpAddr>,
     /// The TCP port of its peer role.
-    #[serde(default = "peer_port")]
     pub peer_port: u16,
-    /// The key managers beside it.
-    #[serde(default)]
+    /// The key managers beside it, at most 4.
     pub kmes: Vec<Kme>,
+}
+
+/// A site as it is written, before any check.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SiteDocument {
+    #[serde(default)]
+    addresses: Vec<IpAddr>,
+    #[serde(default = "peer_port")]
+    peer_port: u16,
+    #[serde(default)]
+    kmes: Vec<Kme>,
+}
+
+/// A site that no device could be given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NoSite {
+    /// Too much of something.
+    #[error("a site has at most {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How much there may be.
+        max: usize,
+    },
+    /// The port 0.
+    #[error("peer-port: no such port")]
+    Port,
 }
 
 /// A key manager beside a device (ETSI GS QKD 014).
@@ -139,6 +164,34 @@ impl From<Bytes> for String {
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&Base64::encode_string(&self.0))
+    }
+}
+
+impl TryFrom<SiteDocument> for Site {
+    type Error = NoSite;
+
+    fn try_from(document: SiteDocument) -> Result<Self, NoSite> {
+        let anchors = document.kmes.iter().map(|kme| kme.anchors.len());
+        let largest = document.kmes.iter().flat_map(|kme| &kme.anchors);
+        let largest = largest.map(|anchor| anchor.0.len()).max();
+        for (what, count, max) in [
+            ("addresses", document.addresses.len(), 16),
+            ("key managers", document.kmes.len(), 4),
+            ("anchors a key manager", anchors.max().unwrap_or(0), 8),
+            ("bytes an anchor", largest.unwrap_or(0), 8192),
+        ] {
+            if count > max {
+                return Err(NoSite::TooMany { what, max });
+            }
+        }
+        if document.peer_port == 0 {
+            return Err(NoSite::Port);
+        }
+        Ok(Self {
+            addresses: document.addresses,
+            peer_port: document.peer_port,
+            kmes: document.kmes,
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL database, shared by as many controllers as there are.
+//! A `PostgreSQL` database, shared by as many controllers as there are.
 //!
 //! One connection, which is made anew whenever it is lost; what waits meanwhile waits for a bounded
 //! time. A commit has a name of its own in the database: one whose answer was lost is tried again
@@ -182,7 +182,7 @@ impl Trouble {
     }
 }
 
-/// By the classes of PostgreSQL's error codes (appendix A).
+/// By the classes of the server's error codes (appendix A).
 fn passing(state: &SqlState) -> bool {
     const CLASSES: [&str; 4] = [
         "08", // the connection
@@ -242,7 +242,7 @@ async fn write_one(
     write: &Write,
 ) -> Result<bool, tokio_postgres::Error> {
     let table = write.table.name();
-    let key = (&write.key as &(dyn ToSql + Sync), Type::TEXT);
+    let key: (&(dyn ToSql + Sync), Type) = (&write.key, Type::TEXT);
     let changed = match &write.change {
         Change::Create(body) => {
             let sql = format!(

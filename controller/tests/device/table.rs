@@ -2,7 +2,7 @@ use core::fmt::Write as _;
 
 use bartizan_controller::device::{Class, Event, State};
 
-/// A change of the table changes this file, for everybody to see: BARTIZAN_BLESS=1 writes it.
+/// A change of the table changes this file, for everybody to see: `BARTIZAN_BLESS=1` writes it.
 #[test]
 fn the_life_of_a_device_is_this_table() {
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of our own, in a temporary folder, behind a Unix socket.
+//! A `PostgreSQL` server of our own, in a temporary folder, behind a Unix socket.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

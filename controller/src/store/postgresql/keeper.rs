@@ -160,21 +160,21 @@ async fn prepare(client: &Client) -> Result<u64, StoreError> {
 }
 
 fn schema() -> String {
-    let mut sql = format!(
+    let tables = Table::ALL.map(|table| {
+        format!(
+            "CREATE TABLE IF NOT EXISTS bartizan.{} (key text COLLATE \"C\" PRIMARY KEY, \
+             version bigint NOT NULL, body jsonb NOT NULL);",
+            table.name()
+        )
+    });
+    format!(
         "BEGIN; SELECT pg_advisory_xact_lock(9061); \
          CREATE SCHEMA IF NOT EXISTS bartizan; \
          CREATE TABLE IF NOT EXISTS bartizan.meta (name text PRIMARY KEY, value bigint NOT NULL); \
          INSERT INTO bartizan.meta VALUES ('format', {FORMAT}) ON CONFLICT DO NOTHING; \
          CREATE TABLE IF NOT EXISTS bartizan.commit \
-         (name bytea PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());"
-    );
-    for table in Table::ALL {
-        sql.push_str(&format!(
-            "CREATE TABLE IF NOT EXISTS bartizan.{} (key text COLLATE \"C\" PRIMARY KEY, \
-             version bigint NOT NULL, body jsonb NOT NULL);",
-            table.name()
-        ));
-    }
-    sql.push_str("COMMIT");
-    sql
+         (name bytea PRIMARY KEY, at timestamptz NOT NULL DEFAULT now()); \
+         {} COMMIT",
+        tables.concat()
+    )
 }

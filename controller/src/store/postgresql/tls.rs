@@ -25,7 +25,7 @@ pub struct Database {
 /// A database that cannot be reached safely.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// PostgreSQL does not understand it.
+    /// It is not understood.
     #[error("connection")]
     Malformed(#[from] tokio_postgres::Error),
     /// It names no server.
