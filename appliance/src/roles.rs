@@ -57,7 +57,7 @@ pub const ROLES: [RoleRow; 7] = [
     RoleRow {
         role: Role::Tpm,
         user: "bartizan-tpm",
-        secrets: false,
+        secrets: true,
         alone: TPM_ALONE,
     },
     RoleRow {

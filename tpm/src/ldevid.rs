@@ -1,63 +1,135 @@
-//! The LDevID key: made in the TPM, kept in the TPM, used in the TPM.
+//! The LDevID key: made in the TPM, kept in the TPM, used in the TPM, and only by an approved boot.
 //!
-//! In this round it is used with an empty authorization value. With attested enrolment it gets a
-//! policy (PCR 11 as signed, PCR 7 as enrolled) and `userWithAuth` is cleared.
+//! Its policy is `TPM2_PolicyAuthorize` by the key that signs PCR 11 policies, then
+//! `TPM2_PolicyPCR` over PCR 7 as it was when the key was made. There is no password: an empty one
+//! opens nothing.
 
-use der::Encode as _;
-use der::asn1::UintRef;
-use tss_esapi::attributes::{ObjectAttributes, ObjectAttributesBuilder};
-use tss_esapi::constants::CapabilityType;
-use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
-use tss_esapi::handles::{KeyHandle, PersistentTpmHandle, TpmHandle};
-use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
-use tss_esapi::interface_types::dynamic_handles::Persistent;
-use tss_esapi::interface_types::ecc::EccCurve;
-use tss_esapi::interface_types::resource_handles::{Hierarchy, Provision};
-use tss_esapi::structures::{
-    CapabilityData, Digest, EccPoint, EccScheme, HashScheme, HashcheckTicket, Public,
-    PublicBuilder, PublicEccParameters, PublicEccParametersBuilder, Signature, SignatureScheme,
-    SymmetricDefinitionObject,
-};
-use tss_esapi::tss2_esys::{TPM2B_DIGEST, TPMT_TK_HASHCHECK};
-use tss_esapi::{Context, Error, Result as TssResult, WrapperErrorKind};
+use bartizan_evidence::structures::Public as Checked;
+use bartizan_model::identity::{Certified, LdevidFound};
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
+use tss_esapi::interface_types::session_handles::AuthSession;
+use tss_esapi::structures::{Data, Private, Public, SignatureScheme};
+use tss_esapi::traits::Marshall as _;
 
-use crate::device::{Tpm, TpmError};
+use crate::administrator::with_device_key;
+use crate::device::{EMPTY, NONE, SessionKind, Tpm, TpmError, code};
+use crate::floor;
+use crate::keys::{DeviceKeys, Standing, evict, forget, persist, standing, with_storage};
+use crate::measured::Measured;
+use crate::sign::sign;
+use crate::template::{DeviceKey, Strength, ldevid};
 
-/// The LDevID key, ready to sign.
+/// The LDevID key, at its handle.
 #[derive(Debug)]
 pub struct Ldevid {
-    key: KeyHandle,
+    standing: Standing,
     public_key: Vec<u8>,
+    /// Its `authPolicy`.
+    policy: Vec<u8>,
 }
 
-impl Ldevid {
-    /// Makes the key in the TPM and lets it stand at its handle: for provisioning, never by a
-    /// running gateway.
+/// A new LDevID key that does not stand at its handle yet: encrypted by the TPM, for this TPM.
+#[derive(Debug)]
+pub struct Fresh {
+    private: Private,
+    public: Public,
+}
+
+impl Fresh {
+    /// Makes a key under the policy of this boot.
     ///
     /// # Errors
     ///
-    /// [`TpmError::LdevidStands`] if there is one; else what the TPM says.
-    pub fn create(tpm: &mut Tpm) -> Result<Self, TpmError> {
-        match Self::open(tpm) {
-            Err(TpmError::NoLdevid) => {}
-            Ok(_) | Err(TpmError::ForeignKey) => return Err(TpmError::LdevidStands),
-            Err(error) => return Err(error),
-        }
-        tpm.authorized("create the LDevID key", |context| {
-            let storage = storage_public()?;
-            let root = context.create_primary(Hierarchy::Owner, storage, None, None, None, None)?;
-            let root = root.key_handle;
-            // Whatever happens, neither of the two slots stays taken.
-            context.execute_with_temporary_object(root.into(), |context, _| {
-                let key = context.create(root, ldevid_public()?, None, None, None, None)?;
-                let key = context.load(root, key.out_private, key.out_public)?;
-                context.execute_with_temporary_object(key.into(), |context, key| {
-                    let handle = Persistent::Persistent(PersistentTpmHandle::new(HANDLE)?);
-                    context.evict_control(Provision::Owner, key, handle)
+    /// [`TpmError::Refused`] with `TPM_RC_POLICY_FAIL` if nobody approved this boot, else what the
+    /// TPM says.
+    pub fn create(tpm: &mut Tpm, measured: &Measured) -> Result<Self, TpmError> {
+        let policy = boot_policy(tpm, measured)?;
+        let template = ldevid(&policy).public()?;
+        with_storage(tpm, |tpm, root| {
+            let made = tpm.call("make the LDevID key", EMPTY, |context| {
+                context.create(root.key, template, None, None, None, None)
+            })?;
+            Ok(Self {
+                private: made.out_private,
+                public: made.out_public,
+            })
+        })
+    }
+
+    /// Has the attestation key say that the key sits in the same TPM (`TPM2_Certify`).
+    ///
+    /// # Errors
+    ///
+    /// What the TPM says.
+    pub fn certify(
+        &self,
+        tpm: &mut Tpm,
+        keys: &DeviceKeys,
+        qualifying: &[u8],
+    ) -> Result<Certified, TpmError> {
+        let (attest, signature) = self.loaded(tpm, |tpm, key| {
+            let (strength, signer) = (keys.strength, DeviceKey::Attestation);
+            with_device_key(tpm, strength, signer, None, |tpm, signer| {
+                // The new key's own part is the ADMIN role, which its empty value plays.
+                let sessions = (Some(AuthSession::Password), Some(signer), None);
+                tpm.call("certify the LDevID key", sessions, |context| {
+                    let (attest, signature) = context.certify(
+                        key.into(),
+                        keys.attestation.key,
+                        Data::try_from(qualifying)?,
+                        SignatureScheme::Null,
+                    )?;
+                    Ok((attest.marshall()?, signature.marshall()?))
                 })
             })
         })?;
-        Self::open(tpm)
+        let public = self.public.marshall();
+        Ok(Certified {
+            public: public.map_err(|cause| TpmError::of("certify the LDevID key", cause))?,
+            attest,
+            signature,
+        })
+    }
+
+    /// Lets the key stand at its handle.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError::LdevidStands`] if something stands there, else what the TPM says.
+    pub fn keep(&self, tpm: &mut Tpm) -> Result<Ldevid, TpmError> {
+        if let Some(other) = standing(tpm, HANDLE)? {
+            forget(tpm, &other)?;
+            return Err(TpmError::LdevidStands);
+        }
+        self.loaded(tpm, |tpm, key| persist(tpm, key, HANDLE))?;
+        Ldevid::open(tpm)
+    }
+
+    fn loaded<T>(
+        &self,
+        tpm: &mut Tpm,
+        work: impl FnOnce(&mut Tpm, tss_esapi::handles::KeyHandle) -> Result<T, TpmError>,
+    ) -> Result<T, TpmError> {
+        with_storage(tpm, |tpm, root| {
+            let key = tpm.call("load the LDevID key", EMPTY, |context| {
+                context.load(root.key, self.private.clone(), self.public.clone())
+            })?;
+            tpm.holding(key.into(), |tpm| work(tpm, key))
+        })
+    }
+}
+
+impl Ldevid {
+    /// Makes the key under the policy of this boot and lets it stand at its handle, with every floor
+    /// beside it: for provisioning; a running gateway asks its registrar in between.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Fresh::create`] and [`Fresh::keep`].
+    pub fn create(tpm: &mut Tpm, measured: &Measured) -> Result<Self, TpmError> {
+        let fresh = Fresh::create(tpm, measured)?;
+        floor::complete(tpm)?;
+        fresh.keep(tpm)
     }
 
     /// Finds the key at its handle.
@@ -66,25 +138,30 @@ impl Ldevid {
     ///
     /// [`TpmError::NoLdevid`], [`TpmError::ForeignKey`], or what the TPM says.
     pub fn open(tpm: &mut Tpm) -> Result<Self, TpmError> {
-        let key = tpm.open_to_all("find the LDevID key", |context| {
-            let handle = PersistentTpmHandle::new(HANDLE)?;
-            let handle = TpmHandle::Persistent(handle);
-            let (stands, _more) = context.get_capability(CapabilityType::Handles, HANDLE, 1)?;
-            // The list begins with the first handle that is not lower.
-            if let CapabilityData::Handles(stands) = stands
-                && stands.contains(&handle)
-            {
-                context.tr_from_tpm_public(handle).map(Some)
-            } else {
-                Ok(None)
-            }
-        })?;
-        let key = KeyHandle::from(key.ok_or(TpmError::NoLdevid)?);
-        let (public, ..) = tpm.open_to_all("read the LDevID key's public area", |context| {
-            context.read_public(key)
-        })?;
-        let public_key = spki(&public).ok_or(TpmError::ForeignKey)?;
-        Ok(Self { key, public_key })
+        let standing = standing(tpm, HANDLE)?.ok_or(TpmError::NoLdevid)?;
+        let checked = Checked::parse(&standing.public).map_err(|_| TpmError::ForeignKey)?;
+        let policy = checked.auth_policy.clone();
+        if policy.len() != 32 || !ldevid(&policy).made(&standing.public) {
+            return Err(TpmError::ForeignKey);
+        }
+        Ok(Self {
+            standing,
+            public_key: checked.spki(),
+            policy,
+        })
+    }
+
+    /// Says whether this boot may use the key, without using it.
+    ///
+    /// # Errors
+    ///
+    /// What the TPM says.
+    pub fn found(&self, tpm: &mut Tpm, measured: &Measured) -> Result<LdevidFound, TpmError> {
+        match boot_policy(tpm, measured) {
+            Ok(policy) if policy == self.policy => Ok(LdevidFound::Usable),
+            Ok(_) | Err(TpmError::Refused { .. }) => Ok(LdevidFound::Unusable),
+            Err(error) => Err(error),
+        }
     }
 
     /// The public half, as a DER `SubjectPublicKeyInfo` (RFC 5480).
@@ -96,127 +173,63 @@ impl Ldevid {
     ///
     /// # Errors
     ///
+    /// [`TpmError::Refused`] with `TPM_RC_POLICY_FAIL` if this boot may not, else what the TPM says.
+    pub fn sign(
+        &self,
+        tpm: &mut Tpm,
+        measured: &Measured,
+        digest: &[u8],
+    ) -> Result<Vec<u8>, TpmError> {
+        tpm.in_policy_session(POLICY, |tpm, session| {
+            measured.approve(tpm, session)?;
+            let sessions = (Some(session.into()), None, None);
+            sign(tpm, sessions, self.standing.key, Strength::P256, digest)
+        })
+    }
+
+    /// Takes the key from its handle: it is gone for good.
+    ///
+    /// # Errors
+    ///
     /// What the TPM says.
-    pub fn sign(&self, tpm: &mut Tpm, digest: &[u8]) -> Result<Vec<u8>, TpmError> {
-        tpm.authorized("sign", |context| sign(context, self.key, digest))
+    pub(crate) fn evict(tpm: &mut Tpm) -> Result<(), TpmError> {
+        match standing(tpm, HANDLE)? {
+            Some(standing) => evict(tpm, &standing, HANDLE),
+            None => Ok(()),
+        }
     }
 }
 
 /// In the owner's range of persistent handles.
-const HANDLE: u32 = 0x8100_8001;
+pub(crate) const HANDLE: u32 = 0x8100_8001;
 
-/// DER of a `SubjectPublicKeyInfo` for P-256, up to the point's coordinates (RFC 5480, 2).
-const SPKI_HEAD: [u8; 27] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
-];
+/// The session that the key's policy is walked in.
+pub(crate) const POLICY: SessionKind = SessionKind::policy(HashingAlgorithm::Sha256);
 
-/// Bytes of a coordinate of P-256.
-const COORDINATE: usize = 32;
-
-/// Signs, and fixed to this TPM and this parent, and nothing else.
-///
-/// `noDA`: there is no value to guess, and with it clear every loss of power after a signature
-/// would count as a guess, until the TPM locks the key.
-fn ldevid_attributes() -> TssResult<ObjectAttributes> {
-    ObjectAttributesBuilder::new()
-        .with_fixed_tpm(true)
-        .with_fixed_parent(true)
-        .with_sensitive_data_origin(true)
-        .with_user_with_auth(true)
-        .with_no_da(true)
-        .with_sign_encrypt(true)
-        .build()
+/// The policy that this boot fulfils: what a key must have so that this boot may use it.
+pub(crate) fn boot_policy(tpm: &mut Tpm, measured: &Measured) -> Result<Vec<u8>, TpmError> {
+    tpm.in_policy_session(POLICY, |tpm, session| {
+        measured.approve(tpm, session)?;
+        let policy = tpm.call("read a policy's digest", NONE, |context| {
+            context.policy_get_digest(session)
+        })?;
+        Ok(policy.value().to_vec())
+    })
 }
 
-fn ldevid_parameters() -> TssResult<PublicEccParameters> {
-    PublicEccParametersBuilder::new_unrestricted_signing_key(
-        EccScheme::EcDsa(HashScheme::new(HashingAlgorithm::Sha256)),
-        EccCurve::NistP256,
-    )
-    .build()
-}
-
-fn ldevid_public() -> TssResult<Public> {
-    ecc_public(ldevid_attributes()?, ldevid_parameters()?)
-}
-
-/// The storage root above it (TCG TPM v2.0 Provisioning Guidance, 7.5.1).
-fn storage_public() -> TssResult<Public> {
-    let attributes = ObjectAttributesBuilder::new()
-        .with_fixed_tpm(true)
-        .with_fixed_parent(true)
-        .with_sensitive_data_origin(true)
-        .with_user_with_auth(true)
-        .with_no_da(true)
-        .with_restricted(true)
-        .with_decrypt(true)
-        .build()?;
-    let parameters = PublicEccParametersBuilder::new_restricted_decryption_key(
-        SymmetricDefinitionObject::AES_128_CFB,
-        EccCurve::NistP256,
-    )
-    .build()?;
-    ecc_public(attributes, parameters)
-}
-
-fn ecc_public(attributes: ObjectAttributes, parameters: PublicEccParameters) -> TssResult<Public> {
-    PublicBuilder::new()
-        .with_public_algorithm(PublicAlgorithm::Ecc)
-        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
-        .with_object_attributes(attributes)
-        .with_ecc_parameters(parameters)
-        .with_ecc_unique_identifier(EccPoint::default())
-        .build()
-}
-
-/// The public key of an LDevID key; `None` for a key of any other template.
-fn spki(public: &Public) -> Option<Vec<u8>> {
-    let Public::Ecc {
-        object_attributes,
-        name_hashing_algorithm: HashingAlgorithm::Sha256,
-        auth_policy,
-        parameters,
-        unique,
-    } = public
-    else {
-        return None;
-    };
-    let ours = *object_attributes == ldevid_attributes().ok()?
-        && *parameters == ldevid_parameters().ok()?
-        && auth_policy.value().is_empty();
-    if !ours {
-        return None;
+impl TpmError {
+    /// The code by which a neighbour is told; `None` for what ends the role.
+    pub(crate) const fn told(&self) -> Option<u32> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::NoLdevid => Some(code::HANDLE_1),
+            Self::LdevidStands => Some(code::NV_DEFINED),
+            Self::Name
+            | Self::Open(_)
+            | Self::Restarted { .. }
+            | Self::Lost { .. }
+            | Self::Memory(_)
+            | Self::ForeignKey => None,
+        }
     }
-    let mut spki = SPKI_HEAD.to_vec();
-    for coordinate in [unique.x(), unique.y()] {
-        // A TPM may leave leading zeros out.
-        let missing = COORDINATE.checked_sub(coordinate.value().len())?;
-        spki.extend(std::iter::repeat_n(0, missing));
-        spki.extend(coordinate.value());
-    }
-    Some(spki)
-}
-
-fn sign(context: &mut Context, key: KeyHandle, digest: &[u8]) -> TssResult<Vec<u8>> {
-    // The key is unrestricted: it signs a digest that the TPM has not computed.
-    let no_ticket = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
-        tag: TPM2_ST_HASHCHECK,
-        hierarchy: TPM2_RH_NULL,
-        digest: TPM2B_DIGEST::default(),
-    })?;
-    let scheme = SignatureScheme::EcDsa {
-        hash_scheme: HashScheme::new(HashingAlgorithm::Sha256),
-    };
-    let digest = Digest::try_from(digest)?;
-    let Signature::EcDsa(signature) = context.sign(key, digest, scheme, no_ticket)? else {
-        return Err(wrong_value());
-    };
-    let r = UintRef::new(signature.signature_r().value());
-    let s = UintRef::new(signature.signature_s().value());
-    r.and_then(|r| [r, s?].to_der()).map_err(|_| wrong_value())
-}
-
-fn wrong_value() -> Error {
-    Error::WrapperError(WrapperErrorKind::WrongValueFromTpm)
 }

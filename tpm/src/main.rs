@@ -1,11 +1,16 @@
-//! The tpm role: `bartizan-tpm TCTI`.
+//! The tpm role: `bartizan-tpm TCTI FOLDER`.
 #![forbid(unsafe_code)]
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use bartizan_model::message::Role;
 use bartizan_process::{Exit, Fault, run};
+use bartizan_secret::ZeroOnFree;
 use bartizan_tpm::{Prepared, serve};
+
+#[global_allocator]
+static HEAP: ZeroOnFree = ZeroOnFree;
 
 fn main() -> ExitCode {
     run(Role::Tpm, prepare, serve)
@@ -18,8 +23,9 @@ fn prepare() -> Result<Prepared, Fault> {
         return Err(Fault::new(Exit::Config, "TSS2_LOG is not all+NONE"));
     }
     let mut arguments = std::env::args().skip(1);
-    let (Some(tcti), None) = (arguments.next(), arguments.next()) else {
-        return Err(Fault::new(Exit::Usage, "usage: bartizan-tpm TCTI"));
+    let (Some(tcti), Some(folder), None) = (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return Err(Fault::new(Exit::Usage, "usage: bartizan-tpm TCTI FOLDER"));
     };
-    Prepared::open(&tcti)
+    Prepared::open(&tcti, Path::new(&folder))
 }

@@ -3,45 +3,14 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use bartizan_model::config::RoleConfig;
-use bartizan_model::identity::{LdevidFound, TpmFound};
-use bartizan_model::ids::OrderId;
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, FromTpm, Role, RoleToSupervisor, SupervisorToRole, ToTpm};
-use bartizan_process::journal::{self, Level};
 use bartizan_process::{Channel, Exit, Fault, Started, SupervisorChannel, boot_time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::device::{Tpm, TpmError};
-use crate::ldevid::Ldevid;
+use crate::answer::{Prepared, fault, order};
 use crate::permission::{Request, permits};
-
-/// What must be open before the lock-down.
-#[derive(Debug)]
-pub struct Prepared {
-    tpm: Tpm,
-    ldevid: Option<Ldevid>,
-}
-
-impl Prepared {
-    /// Opens the TPM and finds the LDevID key; a box without one serves nobody a signature.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault`] if the TPM does not open, does not answer, or holds a foreign key.
-    pub fn open(tcti: &str) -> Result<Self, Fault> {
-        let mut tpm = Tpm::open(tcti).map_err(fault)?;
-        let ldevid = match Ldevid::open(&mut tpm) {
-            Ok(ldevid) => Some(ldevid),
-            Err(TpmError::NoLdevid) => {
-                journal::log(Level::Warn, format_args!("the TPM holds no LDevID key"));
-                None
-            }
-            Err(error) => return Err(fault(error)),
-        };
-        Ok(Self { tpm, ldevid })
-    }
-}
 
 /// Answers until a neighbour, the supervisor or the TPM is gone.
 ///
@@ -66,7 +35,7 @@ pub fn serve(started: Started<Prepared>) -> Result<(), Fault> {
     role.supervisor
         .send(&RoleToSupervisor::Found(role.prepared.found()))?;
     let mut ends = started.ends;
-    for edge in [Edge::ControlTpm, Edge::PeerTpm, Edge::QkdTpm] {
+    for edge in EDGES {
         if let Ok(channel) = ends.take(edge) {
             role.neighbours.push(Neighbour::new(edge, channel)?);
         }
@@ -81,9 +50,13 @@ pub fn serve(started: Started<Prepared>) -> Result<(), Fault> {
     }
 }
 
-/// `TPM_RC_HANDLE` for the first handle, as the TPM itself would say it: nothing stands there (TPM
-/// 2.0 Library, Part 2, 6.6).
-const RC_HANDLE_1: u32 = 0x018b;
+/// The edges that end here.
+const EDGES: [Edge; 4] = [
+    Edge::ControlTpm,
+    Edge::PeerTpm,
+    Edge::QkdTpm,
+    Edge::BootstrapTpm,
+];
 
 struct TpmRole {
     prepared: Prepared,
@@ -178,11 +151,15 @@ impl TpmRole {
                 self.neighbours.push(neighbour);
                 Ok(())
             }
+            (SupervisorToRole::Farewell(how), _) => {
+                self.prepared.farewell(how).map_err(fault)?;
+                self.supervisor.send(&RoleToSupervisor::Gone(how))?;
+                Ok(())
+            }
             (
                 SupervisorToRole::End(_)
                 | SupervisorToRole::Start(_)
                 | SupervisorToRole::Ldevid(_)
-                | SupervisorToRole::Farewell(_)
                 | SupervisorToRole::Sources(_),
                 _,
             ) => Err(Fault::new(
@@ -204,19 +181,11 @@ impl TpmRole {
         let Some(received) = neighbour.channel.recv()? else {
             return Ok(());
         };
-        let permitted = permits(neighbour.role, self.state, Request::from(&received.message));
-        let reply = match received.message {
-            ToTpm::Sign { order, digest, .. } if permitted => {
-                self.prepared.sign(order, &digest).map_err(fault)?
-            }
-            ToTpm::Sign { order, .. }
-            | ToTpm::Identity(order)
-            | ToTpm::CreateLdevid { order, .. }
-            | ToTpm::KeepLdevid(order)
-            | ToTpm::Activate { order, .. }
-            | ToTpm::Quote { order, .. }
-            | ToTpm::ReadLog { order, .. }
-            | ToTpm::RaiseFloor { order, .. } => FromTpm::NotPermitted(order),
+        let request = received.message;
+        let reply = if permits(neighbour.role, self.state, Request::from(&request)) {
+            self.prepared.answer(&request).map_err(fault)?
+        } else {
+            FromTpm::NotPermitted(order(&request))
         };
         neighbour.channel.send(&reply)?;
         self.count(&reply)
@@ -244,40 +213,4 @@ impl TpmRole {
         }
         Ok(())
     }
-}
-
-impl Prepared {
-    fn found(&self) -> TpmFound {
-        let ldevid = match self.ldevid {
-            Some(_) => LdevidFound::Usable,
-            None => LdevidFound::Absent,
-        };
-        TpmFound {
-            ldevid,
-            retired: false,
-        }
-    }
-
-    fn sign(&mut self, order: OrderId, digest: &[u8]) -> Result<FromTpm, TpmError> {
-        let Some(ldevid) = &self.ldevid else {
-            return Ok(FromTpm::Failed {
-                order,
-                code: RC_HANDLE_1,
-            });
-        };
-        match ldevid.sign(&mut self.tpm, digest) {
-            Ok(signature) => Ok(FromTpm::Signature { order, signature }),
-            Err(TpmError::Refused { code, .. }) => Ok(FromTpm::Failed { order, code }),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn fault(error: TpmError) -> Fault {
-    let exit = match &error {
-        TpmError::Name => Exit::Usage,
-        TpmError::Open(_) | TpmError::Refused { .. } | TpmError::Lost { .. } => Exit::IoErr,
-        TpmError::NoLdevid | TpmError::LdevidStands | TpmError::ForeignKey => Exit::Config,
-    };
-    Fault::because(exit, "tpm", error)
 }

@@ -34,7 +34,7 @@ fn every_role_reports_what_the_kernel_says_of_it() {
         let mut probe = Probe::start(role, "idle");
         let achieved = probe.locked_down();
         let memory = match role {
-            "engine" | "xfrm" | "qkd" => Memory::Secret,
+            "engine" | "xfrm" | "qkd" | "tpm" => Memory::Secret,
             _ => Memory::NoSecrets,
         };
         assert_eq!(achieved.memory, memory, "{role}");

@@ -9,6 +9,7 @@
 //! DIR/NODE/sae.pem            a certificate over the same key, for the KME
 //! DIR/NODE/owner-ca.pem, kme-ca.pem
 //! DIR/NODE/tpm/               state of a swtpm with the LDevID key
+//! DIR/NODE/measured/          the signature over the PCR 11 under which that key may be used
 //! DIR/KME/certificate.pem, key.pem, kme-ca.pem
 //! ```
 
@@ -20,12 +21,14 @@ mod swtpm;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bartizan_tpm::{Ldevid, Tpm};
+use bartizan_tpm::{Ldevid, Measured, Tpm};
 
 pub use authority::{Authority, Certified, Valid};
 pub use maker::Maker;
 pub use signer::Signer;
 pub use swtpm::LoopbackTpm;
+
+use crate::testbed::measured::{Pcrs, PolicyKey};
 
 /// Two authorities and the directory that their work goes to.
 #[derive(Debug)]
@@ -93,8 +96,13 @@ impl Pki {
         let directory = self.party(node);
         let swtpm = LoopbackTpm::start(&directory.join("tpm"));
         let public_key = {
+            let measured = directory.join("measured");
+            fs::create_dir_all(&measured).expect("a folder for the policy");
+            // Nothing has been measured yet.
+            PolicyKey::generate().leave(&Pcrs::from([(11, [0; 32])]), &measured);
             let mut tpm = Tpm::open(&swtpm.tcti()).expect("open swtpm");
-            let ldevid = Ldevid::create(&mut tpm).expect("make an LDevID key");
+            let ldevid = Ldevid::create(&mut tpm, &Measured::open(&measured));
+            let ldevid = ldevid.expect("make an LDevID key");
             ldevid.public_key().to_vec()
         };
         let certify = |authority: &Authority, name, file| {

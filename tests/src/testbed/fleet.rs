@@ -264,7 +264,7 @@ impl Fleet {
                 configuration: site.gateway(side),
                 only: Vec::new(),
                 tpm: Some(tpm.resource_manager()),
-                measured: None,
+                measured: Some(site.measured(side)),
             };
             Appliance::start(&topology.side(side).gateway, side.letter(), &start)
         };

@@ -151,6 +151,11 @@ impl Site {
         self.folder.join("pki").join(side.node()).join("tpm")
     }
 
+    /// Where what the gateway's boot left for its tpm role is kept.
+    pub fn measured(&self, side: Side) -> PathBuf {
+        self.folder.join("pki").join(side.node()).join("measured")
+    }
+
     /// The controller's configuration.
     pub fn controller_config(&self) -> PathBuf {
         self.folder.join("controller.toml")

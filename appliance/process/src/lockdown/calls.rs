@@ -26,7 +26,10 @@ impl Who {
         .and(Self::QKD)
         .and(Self::BOOTSTRAP);
     /// The roles with locked memory.
-    pub(crate) const LOCKED: Self = Self::ENGINE.and(Self::XFRM).and(Self::QKD);
+    pub(crate) const LOCKED: Self = Self::ENGINE
+        .and(Self::XFRM)
+        .and(Self::QKD)
+        .and(Self::TPM);
 
     const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -282,8 +285,8 @@ pub(crate) const PERMITTED: &[Call] = &[
     ),
     call(
         libc::SYS_pread64,
-        Who::CONTROL,
-        "the copy of `running` from before a restart",
+        Who::CONTROL.and(Who::TPM),
+        "the copy of `running` from before a restart; the logs of the boot",
     ),
     call(
         libc::SYS_lseek,
