@@ -82,6 +82,23 @@ fn the_startup_locality_is_where_pcr_0_starts() {
     }
 }
 
+/// Old Windows writes SHA-1 logs that begin with the locality, without any description.
+#[test]
+fn a_log_with_sha_1_only_may_begin_with_the_locality() {
+    let digest = Bank::Sha1.digest(&[b"1.0"]);
+    let log = [
+        sha1_event(0, 3, &[0; 20], b"StartupLocality\0\x03"),
+        sha1_event(0, 8, &digest, b"1.0"),
+    ]
+    .concat();
+    let mut start = [0; 20];
+    start[19] = 3;
+    assert_eq!(
+        pcr0(&log, Bank::Sha1),
+        Bank::Sha1.digest(&[&start, &digest])
+    );
+}
+
 /// Some firmware with an H-CRTM has no event that states the locality.
 #[test]
 fn an_h_crtm_starts_pcr_0_at_four() {
@@ -136,6 +153,8 @@ fn digests_of_an_unknown_algorithm_are_skipped_by_their_announced_width() {
 fn the_spec_id_event_is_whole_and_consistent() {
     let good = agile_log(&BANKS, &[]);
     let data = &good[32..];
+    let vendor = [&data[..data.len() - 1], &[4, 0xde, 0xad, 0xbe, 0xef]].concat();
+    assert!(FirmwareLog::parse(&sha1_event(0, 3, &[0; 20], &vendor)).is_ok());
     let mut cases = vec![
         [data, &[0]].concat(),
         data[..data.len() - 1].to_vec(),
@@ -154,16 +173,27 @@ fn the_spec_id_event_is_whole_and_consistent() {
 }
 
 #[test]
-fn an_event_has_every_announced_digest_once() {
+fn an_event_has_announced_digests_only_and_each_once() {
     let good = agile_event(&BANKS, (0, 8, b"1.0"));
     let head = agile_log(&BANKS, &[]);
-    // One missing, one too many, SHA-384, SHA-1 twice.
-    for (at, value) in [(8, 1), (8, 3), (34, 0x0c), (34, 0x04)] {
+    // None, one too many, SHA-384, SHA-1 twice.
+    for (at, value) in [(8, 0), (8, 3), (34, 0x0c), (34, 0x04)] {
         let mut event = good.clone();
         event[at] = value;
         let log = [&head[..], &event].concat();
         assert_eq!(refusal(&log), LogError::Digests(1), "{at}");
     }
+}
+
+/// Windows leaves SHA-1 out of its events where the firmware's have it.
+#[test]
+fn a_bank_replays_where_every_event_has_its_digest() {
+    let head = agile_log(&BANKS, &[(0, 8, b"1.0")]);
+    let log = [head, agile_event(&[Bank::Sha256], (12, 6, b"Windows"))].concat();
+    let log = FirmwareLog::parse(&log).unwrap();
+    let expected = Bank::Sha256.digest(&[&[0; 32], &Sha256::digest(b"Windows")]);
+    assert_eq!(log.replay(Bank::Sha256).unwrap().value(12), expected);
+    assert_eq!(log.replay(Bank::Sha1), Err(LogError::Digests(2)));
 }
 
 #[test]
