@@ -394,7 +394,7 @@ fn a_second_start_blocks_again_and_takes_out_what_was_not_ordered_again() {
 }
 
 /// One policy a line, without what the kernel chooses.
-fn policies(gateway: &Netns) -> Vec<String> {
+pub(crate) fn policies(gateway: &Netns) -> Vec<String> {
     let shown = gateway.run("ip", &["-s", "xfrm", "policy"]);
     let mut policies: Vec<String> = Vec::new();
     for line in shown.lines() {

@@ -6,6 +6,7 @@ mod clock;
 mod events;
 mod orders;
 mod output;
+mod reach;
 mod renewal;
 mod role;
 mod station;
