@@ -39,34 +39,34 @@ impl Briefing {
         sources: &Sources,
         restored: bool,
     ) -> Option<RoleConfig> {
-        let owner = owned.map(Owned::ownership);
+        let ownership = owned.map(Owned::ownership);
         Some(match role {
             Role::Engine => RoleConfig::Engine(Box::new(EngineConfig {
-                node: owner?.node.clone(),
+                node: ownership?.node.clone(),
                 ldevid: owned?.key(),
-                verifier: owner?.verifier.clone(),
+                verifier: ownership?.verifier.clone(),
                 unattested: self.config.unattested,
             })),
-            Role::Xfrm => RoleConfig::Xfrm(reach(state, owner)),
+            Role::Xfrm => RoleConfig::Xfrm(reach(state, ownership)),
             Role::Control => RoleConfig::Control(ControlConfig {
-                node: owner?.node.clone(),
-                controller: owner?.call_home,
-                controller_name: owner?.controller.clone(),
-                anchors: owner?.anchors.clone(),
-                chain: owner?.ldevid.clone(),
+                node: ownership?.node.clone(),
+                controller: ownership?.call_home,
+                controller_name: ownership?.controller.clone(),
+                anchors: ownership?.anchors.clone(),
+                chain: ownership?.ldevid.clone(),
                 restored,
             }),
             Role::Peer => RoleConfig::Peer(PeerConfig {
-                node: owner?.node.clone(),
-                listen: listen(owner?),
-                anchors: owner?.anchors.clone(),
-                chain: owner?.ldevid.clone(),
+                node: ownership?.node.clone(),
+                listen: listen(ownership?),
+                anchors: ownership?.anchors.clone(),
+                chain: ownership?.ldevid.clone(),
             }),
             Role::Qkd => RoleConfig::Qkd(QkdConfig {
-                kme: owner?.kmes.first().cloned(),
+                kme: ownership?.kmes.first().cloned(),
             }),
             Role::Tpm => RoleConfig::Tpm,
-            Role::Bootstrap => RoleConfig::Bootstrap(Box::new(self.bootstrap(owner, sources))),
+            Role::Bootstrap => RoleConfig::Bootstrap(Box::new(self.bootstrap(ownership, sources))),
         })
     }
 

@@ -9,9 +9,12 @@ use std::process::ExitCode;
 
 use bartizan::briefing::Briefing;
 use bartizan::config::Config;
+use bartizan::folder::{Folder, FolderError};
+use bartizan::network::{self, NetworkFolder};
 use bartizan::roots;
 use bartizan::store::Store;
 use bartizan::supervisor::{Supervisor, missing};
+use bartizan::trial::Trial;
 use bartizan::users::Users;
 use bartizan_process::journal::{self, Level};
 use bartizan_process::{Exit, Fault, Folders, Notifier, Watchdog, lock_down_supervisor};
@@ -20,7 +23,7 @@ mod inherited;
 mod reception;
 
 use inherited::Inherited;
-use reception::Reception;
+use reception::{Reception, Site};
 
 fn main() -> ExitCode {
     let Err(fault) = serve();
@@ -46,6 +49,7 @@ fn serve() -> Result<Infallible, Fault> {
     let unusable = |error| Fault::because(Exit::IoErr, "ownership", error);
     let store = Store::open(&config.state).map_err(unusable)?;
     let kept = store.read().map_err(unusable)?;
+    let site = site(&config.state).map_err(unusable)?;
     let passwd = std::fs::read_to_string("/etc/passwd")
         .map_err(|error| Fault::because(Exit::OsErr, "cannot read /etc/passwd", error))?;
     let users = Users::from_passwd(&passwd)?;
@@ -68,5 +72,18 @@ fn serve() -> Result<Infallible, Fault> {
     }
     let supervisor = Supervisor::new(config.required, kept);
     let briefing = Briefing { config, roots };
-    Reception::new(briefing, store, users, inherited, watchdog, supervisor).serve()
+    Reception::new(
+        briefing, store, site, users, inherited, watchdog, supervisor,
+    )
+    .serve()
+}
+
+/// What earlier boots have found out about the site's network.
+fn site(state: &Path) -> Result<Site, FolderError> {
+    let path = state.join(network::FOLDER);
+    // It may be there already; whether it can be used, the opening shows.
+    drop(std::fs::create_dir(&path));
+    let folder = NetworkFolder::new(Folder::open(&path)?);
+    let trial = Trial::new(folder.settled()?, folder.refused()?);
+    Ok(Site { folder, trial })
 }

@@ -6,11 +6,14 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
 use bartizan::briefing::Briefing;
+use bartizan::folder::FolderError;
+use bartizan::network::NetworkFolder;
 use bartizan::roles::EDGES;
 use bartizan::status::Readers;
-use bartizan::store::{Store, StoreError};
+use bartizan::store::Store;
 use bartizan::supervisor::{Act, Supervisor};
 use bartizan::switchboard::{RoleChannel, accept, take};
+use bartizan::trial::{Change, Trial};
 use bartizan::users::Users;
 use bartizan::{running, sources, switchboard};
 use bartizan_model::config::Sources;
@@ -30,6 +33,12 @@ const TURN: usize = 64;
 /// Between two looks for where an owner may be found.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// The site's network.
+pub(crate) struct Site {
+    pub(crate) folder: NetworkFolder,
+    pub(crate) trial: Trial,
+}
+
 /// Everything that the loop holds.
 pub(crate) struct Reception {
     briefing: Briefing,
@@ -41,6 +50,7 @@ pub(crate) struct Reception {
     watchdog: Watchdog,
     sources: Sources,
     look_again: BootTime,
+    site: Site,
     supervisor: Supervisor,
     roles: BTreeMap<Role, RoleChannel>,
     readers: Readers,
@@ -50,6 +60,7 @@ impl Reception {
     pub(crate) fn new(
         briefing: Briefing,
         store: Store,
+        site: Site,
         users: Users,
         inherited: Inherited,
         watchdog: Watchdog,
@@ -60,6 +71,7 @@ impl Reception {
             look_again: boot_time().after(LOOK),
             briefing,
             store,
+            site,
             users,
             switchboard: inherited.switchboard,
             status: inherited.status,
@@ -85,6 +97,7 @@ impl Reception {
                 self.hear(role)?;
             }
             self.look_for_an_owner()?;
+            self.judge_network()?;
             self.show()?;
         }
     }
@@ -108,7 +121,10 @@ impl Reception {
                 .waiting()
                 .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)),
         );
-        let longest = Timespec::try_from(self.watchdog.interval())
+        let interval = self.watchdog.interval();
+        let due = self.site.trial.deadline();
+        let longest = due.map_or(interval, |due| interval.min(due.since(boot_time())));
+        let longest = Timespec::try_from(longest)
             .map_err(|_| Fault::new(Exit::Software, "the watchdog's interval is too long"))?;
         match poll(&mut fds, Some(&longest)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -157,8 +173,15 @@ impl Reception {
             let acts = self.supervisor.hears(boot_time(), role, received.message)?;
             let mut passed = received.fd;
             self.tell_of(before);
+            if before == Lifecycle::Factory {
+                self.begin_network()?;
+            }
             for act in acts {
                 self.act(act, &mut passed)?;
+            }
+            if self.supervisor.home() {
+                let changes = self.site.trial.reached();
+                self.change_network(&changes)?;
             }
         }
         Ok(())
@@ -185,7 +208,11 @@ impl Reception {
                     .send(&SupervisorToRole::Farewell(farewell))?;
                 Ok(())
             }
-            Act::Forget => self.store.forget().map_err(not_stored),
+            Act::Forget => {
+                let changes = self.site.trial.end();
+                self.change_network(&changes)?;
+                self.store.forget().map_err(not_stored)
+            }
             Act::Warn(text) => {
                 journal::log(Level::Warn, format_args!("{text}"));
                 Ok(())
@@ -280,6 +307,40 @@ impl Reception {
         Ok(())
     }
 
+    /// Configures the interfaces as the owner wants them, once it is clear that there is one.
+    fn begin_network(&mut self) -> Result<(), Fault> {
+        // A boot in quarantine has no controller to reach: it goes on with the files that stand.
+        if self.supervisor.state() != Lifecycle::Attesting {
+            return Ok(());
+        }
+        let Some(owned) = self.supervisor.owned() else {
+            return Ok(());
+        };
+        let wanted = &owned.ownership().network;
+        let changes = self.site.trial.begin(boot_time(), wanted);
+        self.change_network(&changes)
+    }
+
+    /// Ends a trial that takes too long.
+    fn judge_network(&mut self) -> Result<(), Fault> {
+        let changes = self.site.trial.tick(boot_time());
+        if !changes.is_empty() {
+            self.supervisor.count("networks-rolled-back");
+            journal::log(
+                Level::Warn,
+                format_args!("the controller is not reached: the network that worked comes back"),
+            );
+        }
+        self.change_network(&changes)
+    }
+
+    fn change_network(&self, changes: &[Change]) -> Result<(), Fault> {
+        for change in changes {
+            self.site.folder.carry_out(change).map_err(not_stored)?;
+        }
+        Ok(())
+    }
+
     /// Shows the status to who has asked.
     fn show(&mut self) -> Result<(), Fault> {
         let now = boot_time();
@@ -298,7 +359,7 @@ impl Reception {
     }
 }
 
-fn not_stored(error: StoreError) -> Fault {
+fn not_stored(error: FolderError) -> Fault {
     Fault::because(Exit::IoErr, "ownership", error)
 }
 

@@ -32,8 +32,8 @@ const CONVEYED_INFORMATION: &str = "conveyed-information.cms";
 const OWNER_CERTIFICATE: &str = "owner-certificate.cms";
 const OWNERSHIP_VOUCHER: &str = "ownership-voucher.cms";
 
-/// The keys under which networkd keeps the SZTP redirect options of a lease, in hexadecimal: DHCPv4
-/// option 143 and DHCPv6 option 136 (RFC 8572, 8.3 and 8.4; the same content).
+/// The keys under which networkd keeps the SZTP redirect options of a lease, in hexadecimal: option
+/// 143 of IPv4's DHCP and 136 of IPv6's (RFC 8572, 8.1 and 8.2; the same content).
 const REDIRECTS: [&str; 2] = ["OPTION_143", "OPTION_136"];
 
 /// Looks at everything there is.
@@ -135,7 +135,7 @@ fn redirects(mut option: &[u8]) -> Vec<BootstrapServer> {
     servers
 }
 
-/// The server of an `https` URI: only host and port count (RFC 8572, 8.3).
+/// The server of an `https` URI: only host and port count (RFC 8572, 8.1).
 fn server(uri: &str) -> Option<BootstrapServer> {
     let rest = uri.strip_prefix("https://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -165,7 +165,7 @@ fn is_name(text: &str) -> bool {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits

@@ -329,7 +329,7 @@ fn the_status_tool_shows_what_the_supervisor_knows() {
         ),
         "{table}"
     );
-    assert!(table.contains("\nengine   7         yes"), "{table}");
+    assert!(table.contains("\nengine     7         yes"), "{table}");
     let json: Snapshot = serde_json::from_str(&bartizanctl(&live, &["status", "--json"])).unwrap();
     assert_eq!(json.achieved.len(), bartizan::roles::ROLES.len());
 }

@@ -34,7 +34,7 @@ fn a_draft_that_was_not_finished_changes_nothing() {
     let store = Store::open(&folder.0).unwrap();
     let owned = owner::owned();
     store.keep(&owned).unwrap();
-    fs::write(folder.0.join("ownership.new"), b"{\"version\":1").unwrap();
+    fs::write(folder.0.join("draft"), b"{\"version\":1").unwrap();
     assert!(matches!(store.read().unwrap(), Kept::Owner(kept) if *kept == owned));
     store.keep(&owned).unwrap();
     assert_eq!(folder.names(), [DOCUMENT]);
@@ -89,13 +89,14 @@ fn no_byte_of_the_document_can_change() {
 
 #[test]
 fn a_rule_that_is_broken_is_named() {
+    type Break<'a> = (&'a str, &'a dyn Fn(&mut Ownership));
     let address = |text: &str| text.parse().unwrap();
     let port = |addresses, dhcp| Interface {
         port: Port::Wan0,
         addresses,
         dhcp,
     };
-    let breaks: [(&str, &dyn Fn(&mut Ownership)); 14] = [
+    let breaks: [Break<'_>; 14] = [
         ("anchors", &|it| it.anchors.clear()),
         ("ldevid", &|it| it.ldevid = vec![it.ldevid[0].clone(); 9]),
         ("verifier.es384", &|it| it.verifier.es384.truncate(96)),
