@@ -1,5 +1,7 @@
 //! The controller's own configuration: one TOML file, no environment, no reload.
 
+pub mod attested;
+
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -15,6 +17,10 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
+
+use attested::{
+    Attested, AttestedError, CaDocument, Documents, RegistrarDocument, VerifierDocument,
+};
 
 use crate::device::Maker;
 use crate::rest::RestConfig;
@@ -49,6 +55,8 @@ pub struct Config {
     pub rest: Option<RestConfig>,
     /// Where the keys of the development signer are.
     pub signer: Option<PathBuf>,
+    /// What attestation and enrolment work by.
+    pub attested: Option<Attested>,
 }
 
 /// A configuration that is none.
@@ -105,6 +113,9 @@ pub enum ConfigError {
     /// A time that makes no sense.
     #[error("{0}")]
     Times(&'static str),
+    /// What attestation works by.
+    #[error(transparent)]
+    Attested(#[from] AttestedError),
 }
 
 #[derive(Deserialize)]
@@ -126,6 +137,14 @@ struct Document {
     poll_seconds: u64,
     #[serde(default)]
     lease: LeaseDocument,
+    #[serde(default)]
+    verifier: Option<VerifierDocument>,
+    #[serde(default)]
+    ca: Option<CaDocument>,
+    #[serde(default)]
+    sae_ca: Option<CaDocument>,
+    #[serde(default)]
+    registrar: Option<RegistrarDocument>,
 }
 
 #[derive(Deserialize)]
@@ -208,6 +227,13 @@ impl Config {
             let fault = "lease.seconds: a lease lives at least twice its cadence";
             return Err(ConfigError::Times(fault));
         }
+        let documents = Documents {
+            verifier: document.verifier,
+            ca: document.ca,
+            sae_ca: document.sae_ca,
+            registrar: document.registrar,
+        };
+        let attested = Attested::read(folder, documents, Duration::from_secs(lease.seconds))?;
         Ok(Self {
             listen: document.listen,
             socket: folder.join(document.socket),
@@ -222,6 +248,7 @@ impl Config {
             lease: Duration::from_secs(lease.seconds),
             poll: Duration::from_secs(document.poll_seconds),
             signer: lease.signer.map(|signer| folder.join(signer)),
+            attested,
         })
     }
 }

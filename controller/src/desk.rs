@@ -15,8 +15,8 @@ use bartizan_process::journal::{self, Level};
 use tokio::sync::watch;
 
 use crate::clock::owner_time;
-use crate::device::{Actor, Maker};
-use crate::fleet::{Fleet, Prepared};
+use crate::device::{Actor, Device, Maker, State};
+use crate::fleet::{Fleet, Prepared, Trust};
 use crate::gateway::{Configuration, Desired};
 use crate::lease::Granter;
 use crate::plan::{Document, Plan, PlanErrors};
@@ -119,7 +119,7 @@ impl Desk {
             Changed::Plan => self.follow_plan().await,
             Changed::Device(serial) => {
                 if let Some(device) = self.store.device(&serial).await? {
-                    self.fleet().admit(device.node());
+                    self.trust(&device);
                 }
                 Ok(())
             }
@@ -136,10 +136,41 @@ impl Desk {
     ///
     /// [`StoreError`].
     pub(crate) async fn admit_all(&self) -> Result<(), StoreError> {
-        for node in self.store.nodes().await? {
-            self.fleet().admit(&node);
+        let mut after = None;
+        loop {
+            let devices = self.store.devices(after.as_ref()).await?;
+            let Some(last) = devices.last() else {
+                return Ok(());
+            };
+            after = Some(last.serial().clone());
+            for device in &devices {
+                self.trust(device);
+            }
         }
-        Ok(())
+    }
+
+    /// Takes a device's node in; where the device is not trusted, its peers lose it at once.
+    fn trust(&self, device: &Device) {
+        let trust = match device.state() {
+            State::Expected | State::Enrolled => Trust::Given,
+            State::Quarantined(_) | State::Revoked | State::Released | State::Retired => {
+                Trust::Withheld
+            }
+        };
+        let node = device.node();
+        let changed = {
+            let mut fleet = self.fleet();
+            fleet.admit(node);
+            fleet.withhold(node, trust)
+        };
+        if changed {
+            let words = match trust {
+                Trust::Given => "its peers may have it again",
+                Trust::Withheld => "its peers lose it",
+            };
+            self.tell(node, &format!("is {}: {words}", device.state()));
+            self.tell_watchers();
+        }
     }
 
     fn take_over(&self, prepared: Option<Prepared>) -> u64 {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bartizan_model::ids::{EntryName, NodeId, Reqid};
-use bartizan_model::policy::Policy;
+use bartizan_model::policy::{Action, Policy};
 use bartizan_model::report::{Notice, PairReport, TunnelReport, TunnelState};
 use bartizan_netconf::client::Data;
 use tokio::time::Instant;
@@ -25,6 +25,10 @@ pub(crate) struct Fleet {
     /// How often a plan was applied since the start.
     pub(crate) version: u64,
     pub(crate) applied: Instant,
+    /// The entries of every node by the plan, those to nodes that are withheld among them.
+    policies: BTreeMap<NodeId, Vec<Policy>>,
+    /// Nodes that are not to be spoken with: the other ends of their tunnels have no entry for them.
+    withheld: BTreeSet<NodeId>,
     /// Which tunnel a node reports on under which name.
     reported: BTreeMap<(NodeId, EntryName), TunnelKey>,
     /// What was refused or went wrong, by name.
@@ -48,6 +52,15 @@ pub(crate) struct Prepared {
     tunnels: BTreeMap<TunnelKey, Planned>,
 }
 
+/// Whether a node may be spoken with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Trust {
+    /// By its lease.
+    Given,
+    /// Not at all.
+    Withheld,
+}
+
 impl Fleet {
     /// The gateways of the configuration, none of them seen yet, with the plan as it was kept.
     ///
@@ -65,6 +78,8 @@ impl Fleet {
             tunnels: BTreeMap::new(),
             version: 0,
             applied: Instant::now(),
+            policies: BTreeMap::new(),
+            withheld: BTreeSet::new(),
             reported: BTreeMap::new(),
             counters: BTreeMap::new(),
         };
@@ -130,13 +145,40 @@ impl Fleet {
                 self.reported.insert(end.clone(), key.clone());
             }
         }
-        for (node, policies) in prepared.policies {
-            if let Some(gateway) = self.nodes.get_mut(&node) {
+        self.policies = prepared.policies;
+        self.publish();
+    }
+
+    /// Says whether a node may be spoken with; its tunnels go from their other ends at once, or come
+    /// back. True if that has changed.
+    pub(crate) fn withhold(&mut self, node: &NodeId, trust: Trust) -> bool {
+        let changed = match trust {
+            Trust::Given => self.withheld.remove(node),
+            Trust::Withheld => self.withheld.insert(node.clone()),
+        };
+        if changed {
+            self.publish();
+        }
+        changed
+    }
+
+    /// Hands every node the entries that it should run, where they are others than before.
+    fn publish(&mut self) {
+        let may = |policy: &&Policy| match &policy.action {
+            Action::Protect(protect) => !self.withheld.contains(&protect.keying.peer),
+            Action::Discard => true,
+        };
+        for (node, policies) in &self.policies {
+            if let Some(gateway) = self.nodes.get_mut(node) {
                 let desired = Desired {
                     version: self.version,
-                    policies,
+                    policies: policies.iter().filter(may).cloned().collect(),
                 };
-                gateway.desired.send_replace(Arc::new(desired));
+                gateway.desired.send_if_modified(|standing| {
+                    let modified = **standing != desired;
+                    *standing = Arc::new(desired);
+                    modified
+                });
             }
         }
     }

@@ -35,7 +35,7 @@ pub(crate) struct Gateway {
 }
 
 /// What a gateway should run, and by which plan.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Eq, PartialEq)]
 pub(crate) struct Desired {
     pub(crate) version: u64,
     pub(crate) policies: Vec<Policy>,

@@ -5,9 +5,13 @@
 //! it. The controller holds no key of any tunnel: the pairs make their own.
 #![forbid(unsafe_code)]
 
+mod attestation;
+pub mod authority;
+pub mod chains;
 mod clock;
 pub mod command;
 pub mod config;
+pub mod credential;
 mod desk;
 pub mod device;
 mod fleet;
@@ -18,9 +22,12 @@ pub mod local;
 pub mod maker;
 pub mod plan;
 pub mod reconcile;
+mod registrar;
 pub mod reqids;
 pub mod rest;
 pub mod serve;
 mod session;
+pub mod signer;
 pub mod status;
 pub mod store;
+pub mod verifier;

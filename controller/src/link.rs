@@ -9,10 +9,13 @@ use bartizan_netconf::RpcError;
 use bartizan_netconf::client::{
     Client, ClientError, Data, MessageId, Received, Reply, Request, RequestTooBig,
 };
+use bartizan_netconf::{Evidence, LogPart};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsStream;
+
+use crate::attestation::Turned;
 
 /// How long a gateway may take over an answer; an edit of ten thousand entries is the longest.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
@@ -50,6 +53,9 @@ pub(crate) enum LinkError {
     /// It greets twice, or answers what was not asked.
     #[error("the gateway said something out of turn")]
     OutOfTurn,
+    /// Its owner does not want it.
+    #[error("the gateway is turned away")]
+    Turned(#[from] Turned),
     /// It refuses what every gateway grants.
     #[error("the gateway refused to {0}")]
     Refused(&'static str, #[source] Refusal),
@@ -98,6 +104,30 @@ impl Link {
             Ok(Reply::Data(data)) => Ok(*data),
             Ok(Reply::Ok | Reply::Evidence(_) | Reply::Log(_)) => Err(LinkError::OutOfTurn),
             Err(refusal) => Err(LinkError::Refused(what, refusal)),
+        }
+    }
+
+    /// Asks for a quote; the outer error ends the session, the inner one does not.
+    pub(crate) async fn quote(
+        &mut self,
+        request: &Request<'_>,
+    ) -> Result<Result<Evidence, Refusal>, LinkError> {
+        match self.ask(request).await? {
+            Ok(Reply::Evidence(evidence)) => Ok(Ok(*evidence)),
+            Ok(Reply::Ok | Reply::Data(_) | Reply::Log(_)) => Err(LinkError::OutOfTurn),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Asks for a part of a log; the outer error ends the session, the inner one does not.
+    pub(crate) async fn log(
+        &mut self,
+        request: &Request<'_>,
+    ) -> Result<Result<LogPart, Refusal>, LinkError> {
+        match self.ask(request).await? {
+            Ok(Reply::Log(part)) => Ok(Ok(part)),
+            Ok(Reply::Ok | Reply::Data(_) | Reply::Evidence(_)) => Err(LinkError::OutOfTurn),
+            Err(refusal) => Ok(Err(refusal)),
         }
     }
 

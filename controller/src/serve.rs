@@ -17,16 +17,20 @@ use tokio::sync::broadcast;
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::sleep;
 
+use crate::attestation::Attester;
 use crate::config::Config;
+use crate::config::attested::Attested;
 use crate::desk::Desk;
 use crate::fleet::Fleet;
 use crate::lease::{Granter, LeaseError};
 use crate::link::Link;
 use crate::local;
 use crate::plan::{Plan, PlanErrors};
+use crate::registrar::Registrar;
 use crate::rest::Rest;
 use crate::session::Call;
 use crate::store::{Changed, Store, StoreError};
+use crate::verifier::Verifier;
 
 /// How long a handshake may take; a gateway signs in its TPM.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
@@ -103,6 +107,10 @@ struct Controller {
     followed: JoinSet<()>,
     /// They end with this.
     _servers: JoinSet<core::convert::Infallible>,
+    /// Who judges the gateways, where attestation is configured.
+    verifier: Option<Arc<Verifier>>,
+    /// Gateways whose records are being read.
+    admitted: JoinSet<Option<Call>>,
 }
 
 impl Controller {
@@ -131,6 +139,11 @@ impl Controller {
             let rest = Rest::open(rest, &config.identity, Rc::clone(&desk)).await?;
             servers.spawn_local(rest.run());
         }
+        desk.admit_all().await?;
+        if let Some(attested) = &config.attested {
+            let registrar = registrar(config, attested, &desk).await?;
+            servers.spawn_local(registrar.run());
+        }
         if let Ok(address) = gateways.local_addr() {
             journal::log(Level::Info, format_args!("listening on {address}"));
         }
@@ -147,6 +160,11 @@ impl Controller {
             changes,
             followed: JoinSet::new(),
             _servers: servers,
+            verifier: config
+                .attested
+                .as_ref()
+                .map(|attested| Arc::clone(&attested.verifier)),
+            admitted: JoinSet::new(),
         })
     }
 
@@ -175,6 +193,11 @@ impl Controller {
                     self.follow(changed.unwrap_or(Changed::Anything));
                 }
                 Some(_followed) = self.followed.join_next() => {}
+                Some(admitted) = self.admitted.join_next() => {
+                    if let Ok(Some(call)) = admitted {
+                        self.attend(call);
+                    }
+                }
                 Some(_over) = self.sessions.join_next() => {}
                 Some(attended) = self.attended.join_next() => {
                     if let Ok(Err(error)) = attended {
@@ -226,29 +249,28 @@ impl Controller {
         }
     }
 
-    /// Begins a session; an older one of the same gateway is over.
+    /// Reads the record of a gateway that called home.
     fn begin(&mut self, address: SocketAddr, established: Established) {
-        let Established {
-            stream,
-            node,
-            ldevid,
-            ..
-        } = established;
-        let Some((number, desired)) = self.desk.connected(&node, address) else {
-            self.desk.count("unknown-node");
-            journal::log(
-                Level::Warn,
-                format_args!("{node} called home, and is no node of ours"),
-            );
-            return;
-        };
+        let (desk, verifier) = (Rc::clone(&self.desk), self.verifier.clone());
+        self.admitted.spawn_local(async move {
+            let node = established.node.clone();
+            match admit(&desk, verifier.as_ref(), established, address).await {
+                Ok(call) => Some(call),
+                Err((counter, why)) => {
+                    desk.count(counter);
+                    let words = why.escape_debug();
+                    journal::log(Level::Warn, format_args!("{node} called home: {words}"));
+                    None
+                }
+            }
+        });
+    }
+
+    /// Begins a session; an older one of the same gateway is over.
+    fn attend(&mut self, call: Call) {
+        let Call { node, number, .. } = &call;
+        let (node, number) = (node.clone(), *number);
         journal::log(Level::Info, format_args!("{node} called home"));
-        let call = Call {
-            node: node.clone(),
-            ldevid,
-            link: Link::new(stream),
-            desired,
-        };
         let desk = Rc::clone(&self.desk);
         let session = self.sessions.spawn_local(async move {
             let node = call.node.clone();
@@ -261,14 +283,67 @@ impl Controller {
     }
 }
 
+/// Decides whether a gateway that called home may stay; what is counted and the precise reason if
+/// it may not.
+async fn admit(
+    desk: &Desk,
+    verifier: Option<&Arc<Verifier>>,
+    established: Established,
+    address: SocketAddr,
+) -> Result<Call, (&'static str, String)> {
+    let turned = |words: String| ("gateway-turned-away", words);
+    let unknown = || ("unknown-node", "it is no node of ours".to_owned());
+    let Established {
+        stream,
+        node,
+        ldevid,
+        channel_binding,
+    } = established;
+    let attester = match verifier {
+        None => None,
+        Some(verifier) => {
+            let device = desk.store.device_of(&node).await;
+            let device = device.map_err(|error| turned(chain(&error)))?;
+            let device = device.ok_or_else(unknown)?;
+            let attester = Attester::new(verifier, &device, ldevid, channel_binding);
+            Some(attester.map_err(|why| turned(chain(&why)))?)
+        }
+    };
+    let known = desk.connected(&node, address);
+    let (number, desired) = known.ok_or_else(unknown)?;
+    Ok(Call {
+        node,
+        number,
+        ldevid,
+        link: Link::new(stream),
+        desired,
+        attester,
+    })
+}
+
+async fn registrar(
+    config: &Config,
+    attested: &Attested,
+    desk: &Rc<Desk>,
+) -> Result<Registrar, ServeError> {
+    let tls = bartizan_tls::registrar(&config.identity)?;
+    let (office, verifier) = (attested.registrar.clone(), Arc::clone(&attested.verifier));
+    let listen = office.listen;
+    let registrar = Registrar::listen(office, tls, Rc::clone(desk), verifier).await;
+    registrar.map_err(|cause| ServeError::Listen {
+        what: listen.to_string(),
+        cause,
+    })
+}
+
 fn granter(config: &Config) -> Result<Option<Granter>, ServeError> {
+    if config.attested.is_some() {
+        return Ok(None);
+    }
     let Some(signer) = &config.signer else {
         journal::log(
             Level::Warn,
-            format_args!(
-                "no leases are granted: attested enrolment is not in this build, and no signer is \
-                 configured"
-            ),
+            format_args!("no leases are granted: neither a verifier nor a signer is configured"),
         );
         return Ok(None);
     };
@@ -280,7 +355,7 @@ fn granter(config: &Config) -> Result<Option<Granter>, ServeError> {
     Ok(Some(granter))
 }
 
-async fn out_of_breath(error: &io::Error) {
+pub(crate) async fn out_of_breath(error: &io::Error) {
     journal::log(Level::Warn, format_args!("accept: {error}"));
     sleep(BREATH).await;
 }

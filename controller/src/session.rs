@@ -10,6 +10,7 @@ use bartizan_netconf::client::Request;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::attestation::{Again, Attester};
 use crate::desk::Desk;
 use crate::gateway::{Configuration, Desired};
 use crate::link::{Link, LinkError, Refusal};
@@ -35,10 +36,14 @@ const ROUNDS: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) node: NodeId,
+    /// Which of its sessions this is.
+    pub(crate) number: u64,
     /// The key of its certificate, which its leases name.
     pub(crate) ldevid: Thumbprint,
     pub(crate) link: Link,
     pub(crate) desired: watch::Receiver<Arc<Desired>>,
+    /// Who attests it; nobody where no verifier is configured.
+    pub(crate) attester: Option<Attester>,
 }
 
 /// When the next of each is due.
@@ -58,6 +63,10 @@ impl Call {
     }
 
     async fn work(&mut self, desk: &Desk) -> Result<core::convert::Infallible, LinkError> {
+        let mut record = self.attester.as_ref().map(|attester| {
+            let serial = attester.serial();
+            desk.store.watch(serial)
+        });
         self.link.greet().await?;
         if let Err(refusal) = self.link.order(&Request::Subscribe).await? {
             return Err(LinkError::Refused("tell what happens", refusal));
@@ -72,10 +81,9 @@ impl Call {
         loop {
             let now = Instant::now();
             if due.lease <= now {
-                let pause = if self.renew_lease(desk).await? {
-                    desk.lease_cadence
-                } else {
-                    desk.lease_cadence.min(LEASE_PAUSE)
+                let pause = match self.renew_lease(desk).await? {
+                    Again::Later => cadence(desk.lease_cadence),
+                    Again::Soon => desk.lease_cadence.min(LEASE_PAUSE),
                 };
                 due.lease = after(now, pause);
                 if refused {
@@ -93,12 +101,17 @@ impl Call {
                 self.look(desk).await?;
                 due.state = after(Instant::now(), desk.poll);
             }
-            self.rest(desk, &mut due).await?;
+            self.rest(desk, &mut due, record.as_mut()).await?;
         }
     }
 
     /// Waits until something is due or happens.
-    async fn rest(&mut self, desk: &Desk, due: &mut Due) -> Result<(), LinkError> {
+    async fn rest(
+        &mut self,
+        desk: &Desk,
+        due: &mut Due,
+        record: Option<&mut watch::Receiver<u64>>,
+    ) -> Result<(), LinkError> {
         let next = due.lease.min(due.configuration).min(due.state);
         tokio::select! {
             notice = self.link.notice() => {
@@ -108,15 +121,30 @@ impl Call {
             }
             // The desk outlives its sessions, so the sender never goes away.
             _changed = self.desired.changed() => self.desired.mark_changed(),
+            () = changed(record) => {
+                if let Some(attester) = &mut self.attester
+                    && attester.is_urgent(desk).await
+                {
+                    due.lease = Instant::now();
+                }
+            }
             () = sleep_until(next) => {}
         }
         Ok(())
     }
 
-    /// Asks for the nonce and grants a lease over it; false if that should be tried again soon.
-    async fn renew_lease(&mut self, desk: &Desk) -> Result<bool, LinkError> {
+    /// Attests the gateway and grants what follows from it.
+    async fn renew_lease(&mut self, desk: &Desk) -> Result<Again, LinkError> {
+        match &mut self.attester {
+            Some(attester) => attester.attest(&mut self.link, desk).await,
+            None => self.renew_unattested(desk).await,
+        }
+    }
+
+    /// Asks for the nonce and grants a lease over it, as a testbed without a verifier does.
+    async fn renew_unattested(&mut self, desk: &Desk) -> Result<Again, LinkError> {
         let Some(granter) = &desk.granter else {
-            return Ok(true);
+            return Ok(Again::Later);
         };
         let state = self.link.read("show its state", &Request::State).await?;
         let nonce = state.nonce;
@@ -124,14 +152,14 @@ impl Call {
         let Some(nonce) = nonce else {
             desk.tell(&self.node, "shows no nonce for a lease");
             desk.count("lease-without-nonce");
-            return Ok(false);
+            return Ok(Again::Soon);
         };
         let lease = match granter.grant(&self.node, self.ldevid, nonce) {
             Ok(lease) => lease,
             Err(error) => {
                 desk.tell(&self.node, &format!("no lease can be signed: {error}"));
                 desk.count("lease-unsigned");
-                return Ok(true);
+                return Ok(Again::Later);
             }
         };
         let grant = Request::Grant {
@@ -141,12 +169,12 @@ impl Call {
         match self.link.order(&grant).await? {
             Ok(()) => {
                 desk.leased(&self.node, granter.lease());
-                Ok(true)
+                Ok(Again::Later)
             }
             Err(refusal) => {
                 desk.tell(&self.node, &format!("refused a lease: {refusal}"));
                 desk.count("lease-refused");
-                Ok(false)
+                Ok(Again::Soon)
             }
         }
     }
@@ -213,6 +241,29 @@ impl Call {
         desk.observed(&self.node, state);
         Ok(())
     }
+}
+
+/// The cadence with a fifth of chance to either side, so that gateways that came together do not
+/// stay together.
+fn cadence(mean: Duration) -> Duration {
+    let mut chance = [0; 2];
+    // Without chance they stay together, and nothing else is lost.
+    let _without = aws_lc_rs::rand::fill(&mut chance);
+    let span = mean.saturating_mul(2).checked_div(5).unwrap_or_default();
+    let part = span.saturating_mul(u16::from_be_bytes(chance).into());
+    let part = part.checked_div(u16::MAX.into()).unwrap_or_default();
+    mean.saturating_sub(span.checked_div(2).unwrap_or_default())
+        .saturating_add(part)
+}
+
+/// Waits for a change of the record; for ever where there is none to watch.
+async fn changed(record: Option<&mut watch::Receiver<u64>>) {
+    if let Some(record) = record
+        && record.changed().await.is_ok()
+    {
+        return;
+    }
+    core::future::pending::<()>().await;
 }
 
 fn after(now: Instant, wait: Duration) -> Instant {

@@ -74,6 +74,7 @@ mod tests {
                 ConfigError::Database(_) => "database",
                 ConfigError::Maker(_) => "maker",
                 ConfigError::Owner(_) => "owner",
+                ConfigError::Attested(_) => "attested",
             });
         }
         let expected = [

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 
 use bartizan_evidence::lease::OwnerTime;
-use bartizan_model::config::Groups;
+use bartizan_model::config::{Der, Groups, KmeConfig};
 use bartizan_model::ids::{NodeId, SaeId, Thumbprint};
 use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
@@ -201,6 +201,21 @@ impl Default for Site {
             addresses: Vec::new(),
             peer_port: peer_port(),
             kmes: Vec::new(),
+        }
+    }
+}
+
+impl Kme {
+    /// What the device is told of it, with the certificate that it shows there.
+    pub(crate) fn config(&self, chain: Vec<Der>) -> KmeConfig {
+        let anchors = self.anchors.iter().map(|anchor| Der(anchor.0.clone()));
+        KmeConfig {
+            address: self.address,
+            name: self.name.clone(),
+            anchors: anchors.collect(),
+            sae: self.sae.clone(),
+            chain,
+            groups: self.groups,
         }
     }
 }

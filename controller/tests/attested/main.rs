@@ -1,0 +1,21 @@
+//! The controller as a process, with boxes that enrol at it and are attested by it: their protocol ends are those that
+//! ship, their TPM is a model, and so is what their engine says.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test: small numbers, and what is not expected fails it"
+)]
+
+#[cfg(test)]
+mod attestation;
+#[cfg(test)]
+mod boxes;
+#[cfg(test)]
+mod enrolment;
+#[cfg(test)]
+mod gateway;
+#[cfg(test)]
+mod owner;
+#[cfg(test)]
+mod tpm;
