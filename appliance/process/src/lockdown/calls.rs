@@ -26,10 +26,7 @@ impl Who {
         .and(Self::QKD)
         .and(Self::BOOTSTRAP);
     /// The roles with locked memory.
-    pub(crate) const LOCKED: Self = Self::ENGINE
-        .and(Self::XFRM)
-        .and(Self::QKD)
-        .and(Self::TPM);
+    pub(crate) const LOCKED: Self = Self::ENGINE.and(Self::XFRM).and(Self::QKD).and(Self::TPM);
 
     const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -177,6 +174,11 @@ pub(crate) const PERMITTED: &[Call] = &[
         libc::SYS_clock_gettime,
         Who::EVERY,
         "where the kernel maps no clock page",
+    ),
+    call(
+        libc::SYS_time,
+        Who::TPM,
+        "the clock again, as the TPM's library asks for it where the vDSO has none",
     ),
     call(
         libc::SYS_timerfd_create,
