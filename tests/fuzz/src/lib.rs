@@ -2,6 +2,7 @@
 //!
 //! A body panics on what must never happen; an error of the parser is the usual end.
 
+mod bootstrap;
 mod evidence;
 mod kernel_reply;
 mod kme_reply;
@@ -14,7 +15,11 @@ mod peer_message;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 24] = [
+    ("cms_message", bootstrap::cms_message),
+    ("conveyed_information", bootstrap::conveyed_information),
+    ("enrol_frames", bootstrap::enrol_frames),
+    ("enrol_message", bootstrap::enrol_message),
     ("firmware_log", evidence::firmware_log),
     ("ima_log", evidence::ima_log),
     ("kernel_reply", kernel_reply::kernel_reply),
@@ -29,10 +34,12 @@ pub const TARGETS: [Target; 18] = [
     ("peer_frames", peer_frames::peer_frames),
     ("peer_message", peer_message::peer_message),
     ("reference_values", evidence::reference_values),
+    ("sztp_body", bootstrap::sztp_body),
     ("tpm_attest", evidence::tpm_attest),
     ("tpm_public", evidence::tpm_public),
     ("tpm_signature", evidence::tpm_signature),
     ("userspace_log", evidence::userspace_log),
+    ("voucher", bootstrap::voucher),
 ];
 
 /// Runs the body of one target.
