@@ -2,7 +2,13 @@
 
 use core::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use bartizan_evidence::structures::Public;
 use bartizan_model::config::Der;
+use bartizan_tpm::{
+    DeviceKey, DeviceKeys, EndorsementKind, Tpm,
+    provision::{self, Certificates},
+};
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd,
@@ -19,6 +25,15 @@ use x509_cert::{
 };
 
 use super::Authority;
+
+/// What a box leaves the factory with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Certificates over keys in its TPM.
+    Idevid,
+    /// Nothing but its TPM.
+    Ek,
+}
 
 /// The maker of TPMs, and the maker of boxes.
 pub struct Maker {
@@ -43,6 +58,44 @@ impl Maker {
     /// Who signs those of `IDevID`s and IAKs.
     pub fn boxes(&self) -> &Authority {
         &self.boxes
+    }
+
+    /// Makes a box of a TPM, and returns its serial number; one of [`Kind::Idevid`] gets the one that is given.
+    ///
+    /// # Panics
+    /// If the TPM does not do its part.
+    pub fn make_box(&self, tpm: &mut Tpm, kind: Kind, serial: &str) -> String {
+        // The older kind of box has the older kind of key.
+        let endorsement = match kind {
+            Kind::Idevid => EndorsementKind::P384,
+            Kind::Ek => EndorsementKind::Rsa2048,
+        };
+        let spki = |public: &[u8]| Public::parse(public).expect("a public area").spki();
+        let public = provision::endorsement_public(tpm, endorsement).expect("an endorsement key");
+        let public = spki(&public);
+        let mut write = |which, certificate: Der| {
+            provision::write_certificates(tpm, which, &[certificate.0]).expect("room in the TPM");
+        };
+        write(
+            Certificates::Endorsement(endorsement),
+            self.certify_endorsement(&public),
+        );
+        match kind {
+            Kind::Ek => {
+                let digest = digest(&SHA256, &public);
+                let digits = digest.as_ref().iter().take(20);
+                digits.fold("ek-".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+            }
+            Kind::Idevid => {
+                let keys = DeviceKeys::open(tpm).expect("the keys of the box");
+                for key in [DeviceKey::Attestation, DeviceKey::Idevid] {
+                    let certificate = self.certify_box(serial, &spki(keys.public(key)));
+                    provision::write_certificates(tpm, Certificates::Device(key), &[certificate.0])
+                        .expect("room in the TPM");
+                }
+                serial.to_owned()
+            }
+        }
     }
 
     /// The certificate of an endorsement key (TCG EK Credential Profile, 3.2): a DER `SubjectPublicKeyInfo`.

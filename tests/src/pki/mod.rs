@@ -1,4 +1,4 @@
-//! The test PKI: an owner with a controller and gateways, whose keys sit in TPMs, and KMEs.
+//! The test PKI: an owner with a controller and gateways, whose keys sit in TPMs, KMEs, and who makes all of that.
 //!
 //! [`Pki::create`] and what follows it write this, everything PEM:
 //! ```text
@@ -8,8 +8,8 @@
 //! DIR/NODE/ldevid.pem         the LDevID certificate
 //! DIR/NODE/sae.pem            a certificate over the same key, for the KME
 //! DIR/NODE/owner-ca.pem, kme-ca.pem
-//! DIR/NODE/tpm/               state of a swtpm with the LDevID key
-//! DIR/NODE/measured/          the signature over the PCR 11 under which that key may be used
+//! DIR/NODE/tpm/               state of a swtpm with the LDevID key, as a boot of the approved image made it
+//! DIR/NODE/measured/          what such a boot leaves for the tpm role
 //! DIR/KME/certificate.pem, key.pem, kme-ca.pem
 //! ```
 
@@ -24,22 +24,24 @@ use std::path::{Path, PathBuf};
 use bartizan_tpm::{Ldevid, Measured, Tpm};
 
 pub use authority::{Authority, Certified, Valid};
-pub use maker::Maker;
+pub use maker::{Kind, Maker};
 pub use signer::Signer;
 pub use swtpm::LoopbackTpm;
 
-use crate::testbed::measured::{Pcrs, PolicyKey};
+use crate::testbed::measured::{Builder, Image};
 
-/// Two authorities and the directory that their work goes to.
+/// Everybody who certifies or signs, and the directory that their work goes to.
 #[derive(Debug)]
 pub struct Pki {
     directory: PathBuf,
     owner: Authority,
     kme: Authority,
+    maker: Maker,
+    builder: Builder,
 }
 
 impl Pki {
-    /// Makes both authorities, and the directory if it is missing.
+    /// Makes all of them, and the directory if it is missing.
     ///
     /// # Panics
     /// If it cannot be written.
@@ -48,6 +50,8 @@ impl Pki {
             directory: directory.to_owned(),
             owner: Authority::new("Test owner"),
             kme: Authority::new("Test KME operator"),
+            maker: Maker::new(),
+            builder: Builder::new(),
         };
         fs::create_dir_all(directory).expect("the PKI's directory");
         write(&directory.join("owner-ca.pem"), &pki.owner.pem());
@@ -63,6 +67,16 @@ impl Pki {
     /// Who signs the KMEs' certificates and those that they know SAEs by.
     pub fn kme_operator(&self) -> &Authority {
         &self.kme
+    }
+
+    /// Who makes the boxes.
+    pub fn maker(&self) -> &Maker {
+        &self.maker
+    }
+
+    /// Who builds the images.
+    pub fn builder(&self) -> &Builder {
+        &self.builder
     }
 
     /// Gives the controller its certificate and key.
@@ -87,19 +101,32 @@ impl Pki {
         directory
     }
 
-    /// Gives a gateway a TPM with an LDevID key in it, and the certificates over that key; `sae`
-    /// is its name at the KME.
+    /// Makes a box for `party`, with a TPM that nobody owns, and returns its serial number; a box of
+    /// [`Kind::Idevid`] has its party's name.
+    ///
+    /// # Panics
+    /// If its directory cannot be written or swtpm does not do its part.
+    pub fn new_box(&self, party: &str, kind: Kind) -> String {
+        let directory = self.party(party);
+        let swtpm = LoopbackTpm::start(&directory.join("tpm"));
+        let mut tpm = Tpm::open(&swtpm.tcti()).expect("open swtpm");
+        self.maker.make_box(&mut tpm, kind, party)
+    }
+
+    /// Gives a gateway a box with an LDevID key in its TPM, usable after a boot of the approved image, and the
+    /// certificates over that key; `sae` is its name at the KME.
     ///
     /// # Panics
     /// If its directory cannot be written or swtpm does not do its part.
     pub fn gateway(&self, node: &str, sae: &str) -> PathBuf {
+        self.new_box(node, Kind::Idevid);
         let directory = self.party(node);
+        let measured = directory.join("measured");
+        let image = Image::approved();
+        self.builder.leave(&image, &image, &measured);
         let swtpm = LoopbackTpm::start(&directory.join("tpm"));
+        image.measured().extend_over(&mut swtpm.connect());
         let public_key = {
-            let measured = directory.join("measured");
-            fs::create_dir_all(&measured).expect("a folder for the policy");
-            // Nothing has been measured yet.
-            PolicyKey::generate().leave(&Pcrs::from([(11, [0; 32])]), &measured);
             let mut tpm = Tpm::open(&swtpm.tcti()).expect("open swtpm");
             let ldevid = Ldevid::create(&mut tpm, &Measured::open(&measured));
             let ldevid = ldevid.expect("make an LDevID key");

@@ -17,6 +17,7 @@ use super::{
     boot::Kernel,
     flow::let_pass,
     guest::binaries,
+    measured::Image,
     netns::Netns,
     process::{Running, run},
     site::{Choices, KME_PORT, Site},
@@ -256,7 +257,11 @@ impl Fleet {
             Some(KmeProcess::start(namespace, &site, side, choices))
         });
         let controller = ControllerProcess::start(&topology.controller, &site);
-        let tpms = Side::BOTH.map(|side| Swtpm::start(&site.tpm(side)));
+        let tpms = Side::BOTH.map(|side| {
+            let tpm = Swtpm::start(&site.tpm(side));
+            Image::approved().measured().extend(&tpm.resource_manager());
+            tpm
+        });
         let [first, second] = &tpms;
         let gateway = |side: Side, tpm: &Swtpm| {
             let start = Start {
