@@ -4,7 +4,9 @@
 //! None of them replaces an [`Identity`] that is known but [`Device::transfer`] (rule V10).
 
 mod history;
+mod known;
 mod parts;
+mod refused;
 mod state;
 mod voucher;
 
@@ -18,6 +20,7 @@ pub use history::{Act, Actor, Audited, Occasion, Outcome, Transferred, Verdict};
 pub use parts::{
     Bytes, Certificate, Clock, EndorsementPin, Identity, Kind, Kme, Mirror, NoSite, Pins, Site,
 };
+pub use refused::Refused;
 pub use state::{Class, Event, State, Unexpected};
 pub use voucher::{Maker, SignedVoucher, VoucherRefused};
 
@@ -156,49 +159,6 @@ pub enum Repin {
     Keep,
     /// They are taken anew from the next proof: the operator knows that the firmware was changed.
     Anew,
-}
-
-/// What a device's record does not allow.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Refused {
-    /// The event has no meaning.
-    #[error(transparent)]
-    Unexpected(#[from] Unexpected),
-    /// Another TPM than the known one (V10).
-    #[error("another TPM than the one that is known for this serial")]
-    OtherTpm,
-    /// An identity without an endorsement key.
-    #[error("no endorsement key")]
-    NoEndorsement,
-    /// A floor is lower than it was.
-    #[error("the {floor} floor is {found:?}, and was {known}")]
-    BelowFloor {
-        /// Which.
-        floor: &'static str,
-        /// What the TPM says.
-        found: Option<u64>,
-        /// What it said.
-        known: u64,
-    },
-    /// A voucher's epoch is not above what is known.
-    #[error("the epoch {epoch} of the voucher is not above {known}")]
-    OldVoucher {
-        /// The voucher's.
-        epoch: u64,
-        /// The highest that is known.
-        known: u64,
-    },
-    /// A voucher for another device.
-    #[error("the voucher is for {0}")]
-    OtherSerial(Serial),
-    /// A voucher that would change who the device is.
-    #[error(
-        "the voucher begins another ownership (epoch {0}): if that is meant, `device transfer` takes it"
-    )]
-    IsATransfer(u64),
-    /// No end of the ownership is outstanding.
-    #[error("no release or retirement is outstanding")]
-    NothingOwed,
 }
 
 impl Device {
@@ -473,96 +433,5 @@ impl Device {
             ownership: rise("ownership", self.floors.ownership, floors.ownership)?,
             rollback: rise("rollback", self.floors.rollback, floors.rollback)?,
         })
-    }
-}
-
-/// What is known.
-impl Device {
-    /// Its serial number.
-    pub fn serial(&self) -> &Serial {
-        &self.serial
-    }
-
-    /// The owner's name for it.
-    pub fn node(&self) -> &NodeId {
-        &self.node
-    }
-
-    /// What it proves itself by.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// What the owner wants of it.
-    pub fn site(&self) -> &Site {
-        &self.site
-    }
-
-    /// Where it stands.
-    pub fn state(&self) -> State {
-        self.state
-    }
-
-    /// Why it is in quarantine, if it is.
-    pub fn quarantine(&self) -> Option<&Quarantine> {
-        self.quarantine.as_ref()
-    }
-
-    /// Its TPM, once it enrolled.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
-    }
-
-    /// The PCR values that it is bound to, once it enrolled.
-    pub fn pins(&self) -> Option<&Pins> {
-        self.pins.as_ref()
-    }
-
-    /// The boot of its last proof.
-    pub fn clock(&self) -> Option<Clock> {
-        self.clock
-    }
-
-    /// The floors of its TPM, as they were last seen.
-    pub fn floors(&self) -> Mirror {
-        self.floors
-    }
-
-    /// The epoch of its last voucher, if one was seen.
-    pub fn epoch(&self) -> Option<u64> {
-        self.epoch
-    }
-
-    /// The certificate over its LDevID key that was issued last.
-    pub fn certificate(&self) -> Option<&Certificate> {
-        self.certificate.as_ref()
-    }
-
-    /// When it last proved itself.
-    pub fn attested(&self) -> Option<OwnerTime> {
-        self.attested
-    }
-
-    /// When the last of its leases ends.
-    pub fn lease_end(&self) -> Option<OwnerTime> {
-        self.lease_end
-    }
-
-    /// What it has yet to be told.
-    pub fn farewell(&self) -> Option<Farewell> {
-        self.farewell.map(|owed| match owed {
-            Owed::Release => Farewell::Release,
-            Owed::Retire => Farewell::Retire,
-        })
-    }
-
-    /// How often an attestation was asked for; a session that sees it rise attests at once.
-    pub fn demands(&self) -> u64 {
-        self.demands
-    }
-
-    /// How much was ever recorded.
-    pub fn totals(&self) -> Totals {
-        self.totals
     }
 }

@@ -4,13 +4,15 @@
 //! compare-and-set, so that it does not matter who else writes: another session, or another
 //! controller on the same database. What a call has returned outlives whatever comes.
 
+mod audit;
 mod changes;
 mod devices;
 mod embedded;
-mod operators;
+mod orders;
 mod plans;
 mod postgresql;
 mod rows;
+mod verdicts;
 
 use std::path::PathBuf;
 use std::sync::Arc;
