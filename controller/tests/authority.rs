@@ -1,5 +1,10 @@
 //! The owner's CA: what it certifies, and by which keys.
 
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "a test starts other processes")
+)]
+
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
@@ -90,7 +95,7 @@ mod tests {
         assert!(matches!(refused, Err(AuthorityError::OtherKey)));
     }
 
-    /// SoftHSM: generated in the token by its own tool, certified there, used through PKCS#11.
+    /// `SoftHSM`: the key is put into the token by its own tool and used through PKCS#11.
     #[test]
     fn a_key_in_a_token_certifies_like_one_in_a_file() {
         // The library finds its tokens by its environment alone, so this runs in a process of its own.
@@ -110,7 +115,7 @@ mod tests {
         import(Path::new(&folder), &ca);
         let certificate = Der(ca.der().to_vec());
         let key = TokenKey::open(Path::new(MODULE), "owner", "ca", "1234").unwrap();
-        let authority = Authority::new(&[certificate.clone()], CaKey::Token(key)).unwrap();
+        let authority = Authority::new(std::slice::from_ref(&certificate), CaKey::Token(key)).unwrap();
         let roots = Roots::new(&[certificate]).unwrap();
         let key = self::key();
         let issued = authority
@@ -125,7 +130,7 @@ mod tests {
 
     const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
-    /// A SoftHSM of this process alone.
+    /// A `SoftHSM` of this process alone.
     struct Token(PathBuf);
 
     impl Token {

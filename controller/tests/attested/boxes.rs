@@ -24,7 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::owner::{LIMIT, Owner};
-use crate::tpm::Tpm;
+use crate::tpm::{Link, Tpm};
 
 /// How a box behaves, where it does not behave as it should.
 #[derive(Default)]
@@ -74,7 +74,7 @@ pub(crate) fn at(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let met = meet(address, anchors, tpm, Application::Enrolment).await;
+        let met = meet(address, anchors, &tpm.link(), Application::Enrolment).await;
         session(met, anchor, tpm, signing, ways).await
     })
 }
@@ -83,18 +83,18 @@ pub(crate) fn at(
 pub(crate) async fn meet(
     address: SocketAddr,
     anchors: &Anchors,
-    tpm: &Tpm,
+    link: &Link,
     application: Application,
 ) -> Encounter {
     let mut params = CertificateParams::default();
-    let serial = tpm.serial().as_str().try_into().unwrap();
+    let serial = link.serial.as_str().try_into().unwrap();
     params.distinguished_name.push(
         DnType::CustomDnType(vec![2, 5, 4, 5]),
         rcgen::DnValue::PrintableString(serial),
     );
-    let certificate = params.self_signed(&tpm.idevid).unwrap();
+    let certificate = params.self_signed(&link.idevid).unwrap();
     let chain = [Der(certificate.der().to_vec())];
-    let key = PrivatePkcs8KeyDer::from(tpm.idevid.serialize_der());
+    let key = PrivatePkcs8KeyDer::from(link.idevid.serialize_der());
     let key = any_supported_type(&PrivateKeyDer::from(key)).unwrap();
     let config = registrar_client(&chain, key, anchors, application).unwrap();
     let stream = TcpStream::connect(address).await.unwrap();

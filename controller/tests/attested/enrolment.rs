@@ -2,12 +2,15 @@
 
 use bartizan_bootstrap_protocol::enrol::Reason;
 use bartizan_controller::device::{Class, State};
-use bartizan_evidence::structures::Attributes;
+use bartizan_evidence::structures::{Attributes, Public};
 use bartizan_model::config::Der;
 
 use crate::boxes::{Ways, enrol};
 use crate::owner::Owner;
 use crate::tpm::{Boot, Maker, Tpm};
+
+/// What a box changes of its LDevID key.
+type Change = fn(&mut Public);
 
 const NODE: &str = "gw-a.example";
 
@@ -175,7 +178,7 @@ fn a_software_attestation_key_beside_a_real_tpm_is_refused() {
 
 #[test]
 fn an_ldevid_key_of_other_attributes_or_policy_is_refused_and_recorded() {
-    let changes: [(fn(&mut bartizan_evidence::structures::Public), &str); 2] = [
+    let changes: [(Change, &str); 2] = [
         (
             |key| key.attributes = key.attributes | Attributes::USER_WITH_AUTH,
             "the LDevID has other attributes",

@@ -176,12 +176,12 @@ impl Engine {
             if let Some(order) = gateway.next_order() {
                 for word in self.answer(order, gateway) {
                     let heard = gateway.heard(word);
-                    self.heard(heard, session);
+                    Self::pass_on(heard, session);
                 }
             } else if let Some(inquiry) = gateway.next_inquiry() {
                 let finding = self.find(inquiry, channel);
                 let heard = gateway.found(Ok(finding), Duration::ZERO);
-                self.heard(heard, session);
+                Self::pass_on(heard, session);
             } else {
                 return;
             }
@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    fn heard(&mut self, heard: Heard, session: &mut Session) {
+    fn pass_on(heard: Heard, session: &mut Session) {
         if let Some(verdict) = heard.verdict {
             session.answer(verdict);
         }

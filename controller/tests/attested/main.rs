@@ -3,8 +3,9 @@
 
 #![expect(
     clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
     clippy::wildcard_enum_match_arm,
-    reason = "a test: small numbers, and what is not expected fails it"
+    reason = "a test: small numbers, a process and its time, and what is not expected fails it"
 )]
 
 #[cfg(test)]
@@ -17,5 +18,7 @@ mod enrolment;
 mod gateway;
 #[cfg(test)]
 mod owner;
+#[cfg(test)]
+mod relay;
 #[cfg(test)]
 mod tpm;

@@ -57,8 +57,8 @@ impl Owner {
         image_maker.save(&folder.join("image-maker")).unwrap();
         let signing = pcr_signing_key();
         let values = Boot::of(IMAGE).reference(IMAGE, &signing).encode().unwrap();
-        let signed = image_maker.sign(&values).unwrap();
-        fs::write(folder.join("references/image.corim"), signed).unwrap();
+        let reference = image_maker.sign(&values).unwrap();
+        fs::write(folder.join("references/image.corim"), reference).unwrap();
         let maker = Maker::new();
         fs::write(folder.join("tpm-makers/maker.pem"), maker.pem()).unwrap();
 

@@ -23,6 +23,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair,
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
 };
+use rustls_pki_types::PrivatePkcs8KeyDer;
 
 /// A SHA-256 digest.
 pub(crate) type Digest = [u8; 32];
@@ -38,7 +39,7 @@ pub(crate) struct Tpm {
     ak: EcdsaKeyPair,
     ak_public: Public,
     /// The key of [`bartizan_model::identity::KeyName::Idevid`].
-    pub(crate) idevid: KeyPair,
+    idevid: KeyPair,
     /// The key of [`bartizan_model::identity::KeyName::Ldevid`].
     pub(crate) ldevid: KeyPair,
     /// What was measured.
@@ -46,6 +47,14 @@ pub(crate) struct Tpm {
     /// How often it was reset.
     pub(crate) resets: u32,
     ticks: u64,
+}
+
+/// What a box shows in a TLS handshake.
+pub(crate) struct Link {
+    /// The serial number in its certificate.
+    pub(crate) serial: String,
+    /// The certificate's key.
+    pub(crate) idevid: KeyPair,
 }
 
 /// What one boot measures.
@@ -136,11 +145,18 @@ impl Tpm {
     /// The serial number of a box that has this TPM and no IDevID certificate.
     pub(crate) fn serial(&self) -> String {
         let digest = sha256(&[&self.endorsement_public.spki()]);
-        let hex: String = digest[..20]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("ek-{hex}")
+        digest[..20].iter().fold("ek-".to_owned(), |serial, byte| {
+            format!("{serial}{byte:02x}")
+        })
+    }
+
+    /// What the box shows in a TLS handshake.
+    pub(crate) fn link(&self) -> Link {
+        let key = PrivatePkcs8KeyDer::from(self.idevid.serialize_der());
+        Link {
+            serial: self.serial(),
+            idevid: KeyPair::try_from(&key).unwrap(),
+        }
     }
 
     pub(crate) fn identity(&self) -> TpmIdentity {
