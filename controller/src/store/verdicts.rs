@@ -22,7 +22,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`DeviceError`], [`DeviceError::KeyTaken`] and [`Refused::OtherTpm`] among them; nothing is changed.
+    /// [`DeviceError`], [`DeviceError::KeyTaken`] and [`OtherTpm`](crate::device::Refused::OtherTpm) among them; nothing is changed.
     pub async fn enrol(
         &self,
         serial: &Serial,
