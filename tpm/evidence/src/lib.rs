@@ -1,7 +1,7 @@
 //! What a gateway's TPM says, what the verifier makes of it, and how anybody checks that it did.
 //!
 //! Upwards: [`structures`] of the TPM, the [`quote`] over PCRs, the logs that explain them
-//! ([`firmware_log`], [`userspace_log`], [`ima_log`]), the [`reference`] values that they must have,
+//! ([`firmware_log`], [`userspace_log`], [`ima_log`]), the [reference values](mod@reference) that they must have,
 //! the [`appraisal`] that puts all of it together by rules with names ([`verdict`]). Downwards: a
 //! [`lease`] is an EAT attestation result in a COSE envelope ([`cose`]) with two signatures, both
 //! required; an [`order`] ends ownership. Pure Rust without I/O or clock: the gateway, its peers and

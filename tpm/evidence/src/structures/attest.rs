@@ -81,8 +81,7 @@ impl Attest {
     ///
     /// # Errors
     ///
-    /// [`StructureError`] for anything else; [`Attest::is_generated`] and [`Attest::kind`] say
-    /// which of them a wrong magic or kind is.
+    /// [`StructureError`] for anything else.
     pub fn parse(bytes: &[u8]) -> Result<Self, StructureError> {
         let mut from = Reader::new(bytes);
         let magic = from.u32(MAGIC)?;

@@ -8,15 +8,16 @@ mod parameters;
 mod public;
 mod reader;
 mod signature;
+mod spki;
 mod template;
 
 pub use attest::{Attest, Body, CertifyInfo, ClockInfo, QuoteInfo, Selection};
 pub(crate) use attest::{KIND, MAGIC};
 pub use parameters::{Curve, EccScheme, RsaScheme, Symmetric};
 pub use public::{Attributes, Key, Public};
-pub(crate) use public::{RSA_ENCRYPTION, RsaPublicKey, SubjectPublicKeyInfo};
 pub use reader::StructureError;
 pub use signature::EcdsaSignature;
+pub(crate) use spki::{RSA_ENCRYPTION, RsaPublicKey, SubjectPublicKeyInfo};
 pub use template::{EndorsementTemplate, endorsement_template};
 
 use sha2::{Digest, Sha256, Sha384, Sha512};

@@ -2,18 +2,13 @@
 
 use core::ops::BitOr;
 
-use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
-use der::{Encode as _, Sequence};
-
 use super::parameters::{Curve, EccScheme, RsaScheme, Symmetric, read_hash, read_null, write_null};
 use super::reader::{Reader, StructureError, write_sized};
+use super::spki::{ecc_spki, rsa_spki};
 use super::{Hash, Name};
 
 const ALG_RSA: u16 = 0x0001;
 const ALG_ECC: u16 = 0x0023;
-
-/// What an exponent of 0 stands for (Part 2, 12.2.3.5).
-const DEFAULT_EXPONENT: u32 = 65_537;
 
 /// `TPMA_OBJECT` (Part 2, 8.3): what a key may be used for, and where it is from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -188,31 +183,13 @@ impl Public {
         Name(name)
     }
 
-    /// The DER `SubjectPublicKeyInfo` (RFC 5280, 4.1; RFC 5480, 2; RFC 3279, 2.3.1).
+    /// The DER `SubjectPublicKeyInfo` (RFC 5280, 4.1).
     pub fn spki(&self) -> Vec<u8> {
         match &self.key {
-            Key::Ecc { curve, .. } => {
-                let curve = match curve {
-                    Curve::P256 => SECP256R1,
-                    Curve::P384 => SECP384R1,
-                };
-                let point = self.point().unwrap_or_default();
-                spki(EC_PUBLIC_KEY, AnyRef::from(&curve), &point)
-            }
+            Key::Ecc { curve, .. } => ecc_spki(*curve, &self.point().unwrap_or_default()),
             Key::Rsa {
                 exponent, modulus, ..
-            } => {
-                let exponent = match exponent {
-                    0 => DEFAULT_EXPONENT,
-                    other => *other,
-                };
-                let exponent = exponent.to_be_bytes();
-                let key = UintRef::new(modulus).and_then(|modulus| {
-                    let exponent = UintRef::new(&exponent)?;
-                    RsaPublicKey { modulus, exponent }.to_der()
-                });
-                spki(RSA_ENCRYPTION, AnyRef::NULL, &key.unwrap_or_default())
-            }
+            } => rsa_spki(modulus, *exponent),
         }
     }
 
@@ -229,40 +206,6 @@ impl Public {
         }
         Some(point)
     }
-}
-
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-pub(crate) const RSA_ENCRYPTION: ObjectIdentifier =
-    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-
-#[derive(Sequence)]
-pub(crate) struct SubjectPublicKeyInfo<'a> {
-    pub(crate) algorithm: AlgorithmIdentifier<'a>,
-    pub(crate) key: BitStringRef<'a>,
-}
-
-#[derive(Sequence)]
-pub(crate) struct AlgorithmIdentifier<'a> {
-    pub(crate) oid: ObjectIdentifier,
-    pub(crate) parameters: AnyRef<'a>,
-}
-
-#[derive(Sequence)]
-pub(crate) struct RsaPublicKey<'a> {
-    pub(crate) modulus: UintRef<'a>,
-    pub(crate) exponent: UintRef<'a>,
-}
-
-/// A key of these few hundred bytes always has an encoding; an empty one matches nothing.
-fn spki(oid: ObjectIdentifier, parameters: AnyRef<'_>, key: &[u8]) -> Vec<u8> {
-    BitStringRef::from_bytes(key)
-        .and_then(|key| {
-            let algorithm = AlgorithmIdentifier { oid, parameters };
-            SubjectPublicKeyInfo { algorithm, key }.to_der()
-        })
-        .unwrap_or_default()
 }
 
 fn read_ecc(from: &mut Reader<'_>) -> Result<Key, StructureError> {

@@ -7,7 +7,8 @@ use bartizan_evidence::hex;
 use bartizan_evidence::replay::Bank;
 use serde_json::Value;
 
-use crate::machine::{BOOT, Machine, QUALIFYING, USERSPACE, agile_log, by_hand};
+use crate::logs::{BOOT, USERSPACE, agile_log, by_hand};
+use crate::machine::{Machine, QUALIFYING};
 use crate::verifier::PINNED;
 use aws_lc_rs::signature::KeyPair as _;
 

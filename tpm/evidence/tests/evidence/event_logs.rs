@@ -5,7 +5,7 @@ use bartizan_evidence::firmware_log::{EVENTS_MAX, FirmwareLog, Format, LOG_MAX, 
 use bartizan_evidence::replay::{Bank, Pcrs};
 use sha2::{Digest as _, Sha256};
 
-use crate::machine::{BOOT, Measured, agile_event, agile_log, by_hand, sha1_event};
+use crate::logs::{BOOT, Measured, agile_event, agile_log, by_hand, sha1_event};
 
 const BANKS: [Bank; 2] = [Bank::Sha1, Bank::Sha256];
 

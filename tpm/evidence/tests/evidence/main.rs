@@ -7,6 +7,8 @@ mod event_logs;
 #[cfg(test)]
 mod ldevid;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod orders;

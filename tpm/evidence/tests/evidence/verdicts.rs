@@ -6,7 +6,8 @@ use bartizan_evidence::replay::Bank;
 use bartizan_evidence::structures::ClockInfo;
 use bartizan_evidence::verdict::{Class, Rule};
 
-use crate::machine::{BOOT, Machine, USERSPACE, agile_log, userspace_log};
+use crate::logs::{BOOT, USERSPACE, agile_log, userspace_log};
+use crate::machine::Machine;
 
 /// The rules by which a box falls, without repetition.
 fn rules(machine: &Machine) -> Vec<Rule> {
@@ -120,7 +121,7 @@ fn v12_v14_a_log_that_cannot_be_believed_or_read() {
 
     // SHA-1 only, whatever it replays to.
     machine = Machine::clean();
-    machine.firmware_log = crate::machine::sha1_event(0, 8, &[0; 20], b"");
+    machine.firmware_log = crate::logs::sha1_event(0, 8, &[0; 20], b"");
     assert_eq!(rules(&machine), [Rule::V12]);
 }
 
