@@ -115,7 +115,8 @@ mod tests {
         import(Path::new(&folder), &ca);
         let certificate = Der(ca.der().to_vec());
         let key = TokenKey::open(Path::new(MODULE), "owner", "ca", "1234").unwrap();
-        let authority = Authority::new(std::slice::from_ref(&certificate), CaKey::Token(key)).unwrap();
+        let authority =
+            Authority::new(std::slice::from_ref(&certificate), CaKey::Token(key)).unwrap();
         let roots = Roots::new(&[certificate]).unwrap();
         let key = self::key();
         let issued = authority
