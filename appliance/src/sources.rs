@@ -176,6 +176,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::fs;
     use std::path::PathBuf;
 
@@ -221,7 +222,7 @@ mod tests {
         for uri in uris {
             let len = u16::try_from(uri.len()).unwrap().to_be_bytes();
             for byte in len.iter().chain(uri.as_bytes()) {
-                hex.push_str(&format!("{byte:02x}"));
+                write!(hex, "{byte:02x}").unwrap();
             }
         }
         hex

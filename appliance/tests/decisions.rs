@@ -86,7 +86,7 @@ fn a_role_is_started_after_its_ends_and_told_the_state() {
         let state = match row.role {
             Role::Peer | Role::Qkd => Lifecycle::Attested,
             Role::Tpm => Lifecycle::Factory,
-            _ => Lifecycle::Attesting,
+            Role::Engine | Role::Xfrm | Role::Control | Role::Bootstrap => Lifecycle::Attesting,
         };
         assert_eq!(acts.get(start + 1), Some(&Act::Tell(row.role, state)));
         for edge in edges_of(row.role, state) {

@@ -153,7 +153,7 @@ fn a_renewed_certificate_is_kept_and_told_to_who_shows_it() {
     let now = supervisor.owned().unwrap().ownership();
     assert_eq!(now.ldevid, renewed);
 
-    let lease = Said::LeaseAccepted(Duration::from_secs(60));
+    let lease = Said::LeaseAccepted(Duration::from_mins(1));
     supervisor.hears(NOW, Role::Engine, lease).unwrap();
     let acts = supervisor
         .hears(NOW, Role::Control, Said::Ldevid(renewed))
@@ -308,16 +308,22 @@ fn join_all(supervisor: &mut Supervisor) -> Vec<Act> {
 }
 
 fn granted(acts: &[Act]) -> impl Iterator<Item = Edge> {
-    acts.iter().filter_map(|act| match act {
-        Act::Grant(edge) => Some(*edge),
-        _ => None,
+    acts.iter().filter_map(|act| {
+        if let Act::Grant(edge) = act {
+            Some(*edge)
+        } else {
+            None
+        }
     })
 }
 
 fn started(acts: &[Act]) -> Vec<Role> {
-    let role = |act: &Act| match act {
-        Act::Start(role) => Some(*role),
-        _ => None,
+    let role = |act: &Act| {
+        if let Act::Start(role) = act {
+            Some(*role)
+        } else {
+            None
+        }
     };
     acts.iter().filter_map(role).collect()
 }
