@@ -292,8 +292,8 @@ pub(crate) const PERMITTED: &[Call] = &[
     ),
     call(
         libc::SYS_lseek,
-        Who::CONTROL,
-        "the copy of `running` from before a restart",
+        Who::CONTROL.and(Who::SUPERVISOR),
+        "the copy of `running` from before a restart; the rest of a file",
     ),
     call(
         libc::SYS_fstat,
@@ -321,7 +321,6 @@ pub(crate) const PERMITTED: &[Call] = &[
         Who::SUPERVISOR,
         "the leases there are",
     ),
-    call(libc::SYS_lseek, Who::SUPERVISOR, "the rest of a file"),
     call(
         libc::SYS_fsync,
         Who::SUPERVISOR,
