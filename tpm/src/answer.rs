@@ -7,14 +7,16 @@ use bartizan_model::ids::OrderId;
 use bartizan_model::message::{FromTpm, ToTpm};
 use bartizan_process::journal::{self, Level};
 use bartizan_process::{Exit, Fault};
+use tss_esapi::constants::SessionType;
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 
 use crate::activate::activate;
 use crate::administrator::with_device_key;
-use crate::device::{Tpm, TpmError, code};
+use crate::device::{SessionKind, Tpm, TpmError, code};
 use crate::farewell::{farewell, is_retired};
 use crate::floor;
 use crate::identity::{endorsements, identity};
-use crate::keys::DeviceKeys;
+use crate::keys::{DeviceKeys, with_storage};
 use crate::ldevid::{Fresh, Ldevid};
 use crate::measured::Measured;
 use crate::quote::quote;
@@ -95,8 +97,15 @@ impl Prepared {
         ))
     }
 
-    /// Does ahead what takes a TPM seconds and what only a box without a usable LDevID needs.
+    /// Does ahead what takes a TPM seconds and what only a box without a usable LDevID needs, and
+    /// lets the library do what it does once: it opens a configuration file when it first encrypts,
+    /// and a process that is locked down opens none.
     fn ready(mut self) -> Result<Self, Fault> {
+        match warm_up(&mut self.tpm) {
+            Err(error) if error.told().is_none() => return Err(fault(error)),
+            Err(error) => journal::log(Level::Warn, format_args!("{error}")),
+            Ok(()) => {}
+        }
         if self.found.ldevid != LdevidFound::Usable {
             match identity(&mut self.tpm, &self.keys) {
                 Ok(identity) => self.identity = Some(identity),
@@ -287,6 +296,18 @@ impl Prepared {
             size,
         })
     }
+}
+
+/// Begins and ends an encrypted session.
+fn warm_up(tpm: &mut Tpm) -> Result<(), TpmError> {
+    with_storage(tpm, |tpm, root| {
+        let kind = SessionKind {
+            kind: SessionType::Hmac,
+            hash: HashingAlgorithm::Sha256,
+            salt: Some(root.key),
+        };
+        tpm.in_session(kind, |_tpm, _session| Ok(()))
+    })
 }
 
 /// The most bytes of a part of a log.
