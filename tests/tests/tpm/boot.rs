@@ -1,6 +1,7 @@
 //! A box's TPM after an approved boot, and the tools of others beside it.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -131,4 +132,11 @@ pub(crate) fn read(path: &Path) -> Vec<u8> {
 
 pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
     digest(&SHA256, message).as_ref().try_into().unwrap()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }

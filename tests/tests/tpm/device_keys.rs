@@ -16,7 +16,7 @@ use bartizan_tpm::{
     provision::{Certificates, certify_idevid, endorsement_public, write_certificates},
 };
 
-use crate::boot::{Boot, read};
+use crate::boot::{Boot, hex, read};
 use crate::role::{BOOTSTRAP, MESSAGE, ORDER, Role, verify};
 
 /// Something that begins as a certificate does, of this length.
@@ -27,10 +27,7 @@ fn certificate(length: u16) -> Vec<u8> {
 
 fn identity(role: &mut Role) -> TpmIdentity {
     role.enter(Lifecycle::Discovering);
-    match role.ask(BOOTSTRAP, &ToTpm::Identity(ORDER)) {
-        FromTpm::Identity { identity, .. } => *identity,
-        other => panic!("{other:?}"),
-    }
+    role.identity()
 }
 
 /// As a TPM's maker leaves it, with every kind of endorsement key.
@@ -187,7 +184,7 @@ fn make_credential(boot: &Boot, endorsement: &[u8], ak: &[u8], secret: &[u8]) ->
     write("ek.pub", &[&length, endorsement].concat());
     write("secret", secret);
     let name = Public::parse(ak).unwrap().name().0;
-    let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = hex(&name);
     let arguments = [
         "-T", "none", "-u", "ek.pub", "-s", "secret", "-n", &name, "-o", "made",
     ];

@@ -25,14 +25,12 @@ fn after(how: Farewell) -> Role {
         .send(&SupervisorToRole::Farewell(how))
         .unwrap();
     loop {
-        match wait_for(&mut role.supervisor) {
-            RoleToSupervisor::Gone(gone) => {
-                assert_eq!(gone, how);
-                break;
-            }
-            RoleToSupervisor::Counted { .. } => {}
-            other => panic!("{other:?}"),
+        let said = wait_for(&mut role.supervisor);
+        if let RoleToSupervisor::Gone(gone) = said {
+            assert_eq!(gone, how);
+            break;
         }
+        assert!(matches!(said, RoleToSupervisor::Counted { .. }), "{said:?}");
     }
     role.enter(Lifecycle::Attesting);
     assert_eq!(role.refused(CONTROL, &sign_ldevid()), 0x18b);

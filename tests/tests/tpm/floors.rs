@@ -19,10 +19,7 @@ fn raise(floor: Floor, to: u64) -> ToTpm {
 
 pub(crate) fn floors(role: &mut Role) -> Floors {
     role.enter(Lifecycle::Enrolling);
-    match role.ask(BOOTSTRAP, &ToTpm::Identity(ORDER)) {
-        FromTpm::Identity { identity, .. } => identity.floors,
-        other => panic!("{other:?}"),
-    }
+    role.identity().floors
 }
 
 #[test]

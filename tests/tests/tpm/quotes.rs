@@ -10,8 +10,8 @@ use bartizan_model::{
     message::{FromTpm, ToTpm},
 };
 
-use crate::boot::Boot;
-use crate::role::{BOOTSTRAP, CONTROL, ORDER, Role};
+use crate::boot::{Boot, hex};
+use crate::role::{CONTROL, ORDER, Role};
 
 fn quote(role: &mut Role, qualifying: &[u8], pcrs: u32) -> Quoted {
     let request = ToTpm::Quote {
@@ -19,18 +19,16 @@ fn quote(role: &mut Role, qualifying: &[u8], pcrs: u32) -> Quoted {
         qualifying: qualifying.to_vec(),
         pcrs: PcrSelection(pcrs),
     };
-    match role.ask(CONTROL, &request) {
-        FromTpm::Quoted { quoted, .. } => *quoted,
-        other => panic!("{other:?}"),
-    }
+    let reply = role.ask(CONTROL, &request);
+    let FromTpm::Quoted { quoted, .. } = reply else {
+        panic!("{reply:?}");
+    };
+    *quoted
 }
 
 fn attestation_key(role: &mut Role) -> Vec<u8> {
     role.enter(Lifecycle::Discovering);
-    match role.ask(BOOTSTRAP, &ToTpm::Identity(ORDER)) {
-        FromTpm::Identity { identity, .. } => identity.ak,
-        other => panic!("{other:?}"),
-    }
+    role.identity().ak
 }
 
 #[test]
@@ -94,7 +92,7 @@ fn the_tools_of_others_verify_a_quote() {
     let printed = role.boot.tool("tpm2_pcrread", &["sha256:7,11"]);
     let printed = String::from_utf8(printed).unwrap().to_lowercase();
     for (pcr, value) in quoted.pcrs {
-        let value: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        let value = hex(&value);
         assert!(printed.contains(&value), "PCR {pcr}: {printed}");
     }
 }

@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{
 use bartizan_evidence::structures::{Hash, Public};
 use bartizan_model::{
     config::RoleConfig,
-    identity::{KeyName, LdevidFound, TpmFound},
+    identity::{KeyName, LdevidFound, TpmFound, TpmIdentity},
     ids::OrderId,
     lifecycle::Lifecycle,
     message::{Edge, FromTpm, RoleToSupervisor, SupervisorToRole, ToTpm},
@@ -134,10 +134,20 @@ impl Role {
 
     /// Asks for what the TPM refuses; returns its code.
     pub(crate) fn refused(&mut self, edge: usize, request: &ToTpm) -> u32 {
-        match self.ask(edge, request) {
-            FromTpm::Failed { order: ORDER, code } => code,
-            other => panic!("{request:?}: {other:?}"),
-        }
+        let reply = self.ask(edge, request);
+        let FromTpm::Failed { order: ORDER, code } = reply else {
+            panic!("{request:?}: {reply:?}");
+        };
+        code
+    }
+
+    /// Asks for the description, in a state in which it is given.
+    pub(crate) fn identity(&mut self) -> TpmIdentity {
+        let reply = self.ask(BOOTSTRAP, &ToTpm::Identity(ORDER));
+        let FromTpm::Identity { identity, .. } = reply else {
+            panic!("{reply:?}");
+        };
+        *identity
     }
 
     /// Waits for the end of the role.
@@ -182,9 +192,10 @@ pub(crate) fn verify(key: &Public, reply: &FromTpm) {
     let FromTpm::Signature { signature, .. } = reply else {
         panic!("{reply:?}");
     };
-    let algorithm: &dyn VerificationAlgorithm = match key.name_hash {
-        Hash::Sha384 => &ECDSA_P384_SHA384_ASN1,
-        _ => &ECDSA_P256_SHA256_ASN1,
+    let algorithm: &dyn VerificationAlgorithm = if key.name_hash == Hash::Sha384 {
+        &ECDSA_P384_SHA384_ASN1
+    } else {
+        &ECDSA_P256_SHA256_ASN1
     };
     UnparsedPublicKey::new(algorithm, key.point().unwrap())
         .verify(MESSAGE, signature)

@@ -38,7 +38,7 @@ fn a_secret_never_passes_the_bus() {
     let mut tpm = boot.open();
     let measured = boot.measured();
     let secret = Secret::from_fn(32, |bytes| {
-        bytes.copy_from_slice(b"ThisIsTheSecretThatMustNotPass!!")
+        bytes.copy_from_slice(b"ThisIsTheSecretThatMustNotPass!!");
     });
     let secret = secret.unwrap();
     let sealed = Sealed::seal(&mut tpm, &measured, &secret).unwrap();
