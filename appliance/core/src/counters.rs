@@ -17,6 +17,8 @@ pub enum Count {
     TagMismatch,
     /// A lease of our own was refused.
     LeaseRefused,
+    /// An order that ends ownership was refused.
+    OrderRefused,
     /// A QKD key was refused or not delivered.
     QkdRefused,
     /// A reply to an order that nobody waits for.
@@ -35,13 +37,14 @@ pub enum Count {
 
 impl Count {
     /// Every name, as it is reported.
-    pub const ALL: [(Self, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::PeerRefused, "peer-refused"),
         (Self::PeerStale, "peer-stale"),
         (Self::PeerLeaseRefused, "peer-lease-refused"),
         (Self::PeerClosed, "peer-closed"),
         (Self::TagMismatch, "tag-mismatch"),
         (Self::LeaseRefused, "lease-refused"),
+        (Self::OrderRefused, "order-refused"),
         (Self::QkdRefused, "qkd-refused"),
         (Self::ReplyStale, "reply-stale"),
         (Self::SaRefused, "sa-refused"),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use bartizan_evidence::cose::KeyError;
 use bartizan_model::config::EngineConfig;
+use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{NodeId, Reqid};
 use bartizan_model::message::{
     EngineToControl, EngineToXfrm, PeerMessage, RoleToSupervisor, SaListed,
@@ -44,6 +45,8 @@ pub struct Engine {
     pub(crate) edit: Option<Edit>,
     pub(crate) start: Start,
     pub(crate) flush: Flush,
+    /// The owner ended the ownership: nothing counts any more.
+    pub(crate) farewell: Option<Farewell>,
     /// Removals of SAs that no generation has, to be ordered again.
     pub(crate) retries: Vec<Task>,
     pub(crate) peer_end: bool,
@@ -61,7 +64,7 @@ pub(crate) struct Start {
     pub(crate) edited: bool,
 }
 
-/// The removal of all SAs when the lease is lost.
+/// The removal of all SAs when the lease is lost or the ownership ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Flush {
     /// None is under way.
@@ -94,6 +97,7 @@ impl Engine {
             edit: None,
             start: Start::default(),
             flush: Flush::Idle,
+            farewell: None,
             retries: Vec::new(),
             peer_end: false,
             in_force: false,
@@ -256,8 +260,11 @@ impl Engine {
         if self.flush == Flush::Ordered {
             self.flush = Flush::Idle;
             self.timers.set(Timer::Flush, None);
-            let outbox = &mut self.shared.outbox;
-            outbox.supervisor.push_back(RoleToSupervisor::LeaseLost);
+            let word = match self.farewell {
+                Some(farewell) => RoleToSupervisor::Ordered(farewell),
+                None => RoleToSupervisor::LeaseLost,
+            };
+            self.shared.outbox.supervisor.push_back(word);
         }
     }
 

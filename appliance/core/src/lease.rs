@@ -13,7 +13,9 @@ use core::time::Duration;
 
 use bartizan_evidence::cose::{KeyError, VerifierKeys};
 use bartizan_evidence::lease::{Basis, Claims, LeaseError, OwnerTime, Status, verify};
+use bartizan_evidence::order::{self, OrderError};
 use bartizan_model::config::{EngineConfig, Unattested};
+use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
 use bartizan_model::message::LeaseRefusal;
 use bartizan_model::time::BootTime;
@@ -182,6 +184,28 @@ impl Keeper {
         })))
     }
 
+    /// Takes the owner's order that ends ownership. Its nonce is spent if both signatures are right.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseRefusal`].
+    pub fn obey(
+        &mut self,
+        bytes: &[u8],
+        now: BootTime,
+        entropy: Entropy<'_>,
+    ) -> Result<Farewell, LeaseRefusal> {
+        let order = order::verify(bytes, &self.verifier).map_err(|cause| disobeyed(&cause))?;
+        if order.node != self.node || order.ldevid != self.ldevid {
+            return Err(LeaseRefusal::OtherDevice);
+        }
+        if !bool::from(order.nonce.0.ct_eq(&self.nonce.0)) {
+            return Err(LeaseRefusal::Nonce);
+        }
+        self.renew_nonce(now, entropy);
+        Ok(order.farewell)
+    }
+
     /// Judges the lease that a peer presents: for that node, the key that it proved on the link,
     /// and live by owner time, which only our own lease gives.
     ///
@@ -230,6 +254,17 @@ fn refusal(cause: &LeaseError) -> LeaseRefusal {
         | LeaseError::Status => LeaseRefusal::Malformed,
         LeaseError::Signature(_) => LeaseRefusal::Signature,
         LeaseError::Times => LeaseRefusal::Times,
+    }
+}
+
+fn disobeyed(cause: &OrderError) -> LeaseRefusal {
+    match cause {
+        OrderError::TooLong
+        | OrderError::Envelope(_)
+        | OrderError::Malformed(_)
+        | OrderError::Form
+        | OrderError::Node(_) => LeaseRefusal::Malformed,
+        OrderError::Signature(_) => LeaseRefusal::Signature,
     }
 }
 

@@ -51,11 +51,7 @@ impl Engine {
                 self.shared.outbox.control.push_back(answer);
             }
             ControlToEngine::Lease(bytes) => self.take_lease(bytes, entropy),
-            // No order counts yet.
-            ControlToEngine::Order(_) => {
-                let refused = EngineToControl::OrderRefused(LeaseRefusal::Malformed);
-                self.shared.outbox.control.push_back(refused);
-            }
+            ControlToEngine::Order(bytes) => self.take_order(&bytes, entropy),
         }
     }
 
@@ -196,10 +192,14 @@ impl Engine {
     }
 
     fn take_lease(&mut self, bytes: Vec<u8>, entropy: Entropy<'_>) {
-        let outcome = self
-            .keeper
-            .accept(bytes, self.now, entropy)
-            .map(|lease| (lease.end(), lease.end().since(self.now)));
+        let outcome = match self.farewell {
+            // No nonce is outstanding any more.
+            Some(_) => Err(LeaseRefusal::Nonce),
+            None => self
+                .keeper
+                .accept(bytes, self.now, entropy)
+                .map(|lease| (lease.end(), lease.end().since(self.now))),
+        };
         match outcome {
             Ok((end, lives)) => {
                 self.timers.set(Timer::Lease, Some(end));
@@ -220,7 +220,32 @@ impl Engine {
                 }
             }
         }
-        self.tell_nonce();
+        if self.farewell.is_none() {
+            self.tell_nonce();
+        }
+    }
+
+    /// The owner ends the ownership: what a lost lease does, and nothing counts any more. Once the
+    /// SAs are out of the kernel the supervisor is told, and the owner's keys go from the TPM.
+    fn take_order(&mut self, bytes: &[u8], entropy: Entropy<'_>) {
+        let outcome = match self.farewell {
+            Some(_) => Err(LeaseRefusal::Nonce),
+            None => self.keeper.obey(bytes, self.now, entropy),
+        };
+        match outcome {
+            Ok(farewell) => {
+                self.farewell = Some(farewell);
+                self.timers.set(Timer::Nonce, None);
+                let accepted = EngineToControl::OrderAccepted;
+                self.shared.outbox.control.push_back(accepted);
+                self.lose_lease(entropy);
+            }
+            Err(refusal) => {
+                self.shared.outbox.counters.add(Count::OrderRefused);
+                let refused = EngineToControl::OrderRefused(refusal);
+                self.shared.outbox.control.push_back(refused);
+            }
+        }
     }
 
     fn present_lease_to_all(&mut self) {

@@ -19,6 +19,7 @@ use aws_lc_rs::signature::{
 };
 use bartizan_evidence::cose::{self, Algorithm, ES384_LEN, ML_DSA_65_LEN};
 use bartizan_evidence::lease::{Basis, Claims};
+use bartizan_evidence::order::Order;
 use bartizan_model::config::VerifierKeys;
 
 /// The files of a saved signer, each a PKCS#8 document.
@@ -114,25 +115,36 @@ impl Signer {
     ///
     /// [`SignerError`] if the cryptographic library refuses.
     pub fn sign(&self, claims: &Claims) -> Result<Vec<u8>, SignerError> {
-        let payload = Claims {
+        let claims = Claims {
             basis: Basis::Unattested,
             ..claims.clone()
-        }
-        .encode();
+        };
+        self.sign_payload(&claims.encode())
+    }
 
-        let signed = cose::to_be_signed(Algorithm::Es384, &payload);
+    /// Signs an order that ends ownership.
+    ///
+    /// # Errors
+    ///
+    /// [`SignerError`] if the cryptographic library refuses.
+    pub fn sign_order(&self, order: &Order) -> Result<Vec<u8>, SignerError> {
+        self.sign_payload(&order.encode())
+    }
+
+    fn sign_payload(&self, payload: &[u8]) -> Result<Vec<u8>, SignerError> {
+        let signed = cose::to_be_signed(Algorithm::Es384, payload);
         let es384 = self.es384.sign(&SystemRandom::new(), &signed)?;
         let es384: &[u8; ES384_LEN] = es384
             .as_ref()
             .try_into()
             .map_err(|_| SignerError::Length(Algorithm::Es384))?;
 
-        let signed = cose::to_be_signed(Algorithm::MlDsa65, &payload);
+        let signed = cose::to_be_signed(Algorithm::MlDsa65, payload);
         let mut ml_dsa_65 = [0; ML_DSA_65_LEN];
         if self.ml_dsa_65.sign(&signed, &mut ml_dsa_65)? != ML_DSA_65_LEN {
             return Err(SignerError::Length(Algorithm::MlDsa65));
         }
-        Ok(cose::assemble(&payload, es384, &ml_dsa_65))
+        Ok(cose::assemble(payload, es384, &ml_dsa_65))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bartizan_core::engine::Engine;
 use bartizan_core::exchange::Room;
+use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{EditId, EntryName, NodeId, Nonce, Reqid, Thumbprint};
 use bartizan_model::message::{EditRefusal, LeaseRefusal};
 use bartizan_model::policy::Policy;
@@ -40,6 +41,10 @@ pub(crate) struct Gateway {
     pub(crate) notices: Vec<Notice>,
     pub(crate) edit_refusals: Vec<(EntryName, EditRefusal)>,
     pub(crate) lease_refusals: Vec<LeaseRefusal>,
+    /// How the orders that it was given were judged.
+    pub(crate) orders: Vec<Result<(), LeaseRefusal>>,
+    /// The orders that the supervisor was told of.
+    pub(crate) farewells: Vec<Farewell>,
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) lost: u32,
     pub(crate) closed: u32,
@@ -92,6 +97,8 @@ impl Gateway {
             notices: Vec::new(),
             edit_refusals: Vec::new(),
             lease_refusals: Vec::new(),
+            orders: Vec::new(),
+            farewells: Vec::new(),
             counters: BTreeMap::new(),
             lost: 0,
             closed: 0,

@@ -98,9 +98,11 @@ impl World {
             EngineToControl::TunnelGone(reqid) => {
                 gateway.reports.remove(&reqid);
             }
-            EngineToControl::OrderAccepted | EngineToControl::OrderRefused(_) => {
-                panic!("nobody ordered anything")
+            EngineToControl::OrderAccepted => {
+                gateway.orders.push(Ok(()));
+                gateway.lease_end = Duration::ZERO;
             }
+            EngineToControl::OrderRefused(refusal) => gateway.orders.push(Err(refusal)),
             EngineToControl::Notice(notice) => gateway.notices.push(*notice),
         }
     }
@@ -114,6 +116,17 @@ impl World {
                     "the lease is lost, and SAs stand"
                 );
                 // The supervisor ends, and systemd starts everything again.
+                self.restart(who, Duration::from_secs(2));
+            }
+            RoleToSupervisor::Ordered(farewell) => {
+                let gateway = &mut self.gateways[who];
+                assert_eq!(gateway.orders.last(), Some(&Ok(())));
+                assert!(
+                    gateway.kernel.sas.is_empty(),
+                    "the ownership is over, and SAs stand"
+                );
+                gateway.farewells.push(farewell);
+                // It has an owner again before long.
                 self.restart(who, Duration::from_secs(2));
             }
             RoleToSupervisor::Counted { name, total } => {
@@ -130,7 +143,6 @@ impl World {
             | RoleToSupervisor::Found(_)
             | RoleToSupervisor::OwnerFound
             | RoleToSupervisor::Enrolled(_)
-            | RoleToSupervisor::Ordered(_)
             | RoleToSupervisor::Gone(_) => panic!("not the engine's word: {message:?}"),
         }
     }

@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use bartizan_core::exchange::Input;
 use bartizan_evidence::lease::{Claims, Status};
+use bartizan_evidence::order::Order;
+use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{EditId, EntryName, Nonce, Thumbprint};
 use bartizan_model::message::{ControlToEngine, EditRefusal, LeaseRefusal};
 use bartizan_model::policy::{Action, Direction, Keying, Policy, Prefix};
@@ -337,6 +339,60 @@ fn a_lease_counts_only_for_us_over_our_nonce_and_once() {
     assert_eq!(world.gateways[0].lease_refusals, refusals);
     assert!(world.gateways[0].lease_end > world.now);
     assert_ne!(world.gateways[0].nonce.unwrap().0, nonce);
+}
+
+#[test]
+fn an_order_counts_only_for_us_over_our_nonce_and_once() {
+    type Spoil = fn(&mut Order);
+    let cases: [(LeaseRefusal, Spoil); 3] = [
+        (LeaseRefusal::OtherDevice, |order| order.node = node(1)),
+        (LeaseRefusal::OtherDevice, |order| {
+            order.ldevid = Thumbprint([8; 32]);
+        }),
+        (LeaseRefusal::Nonce, |order| order.nonce = Nonce([8; 32])),
+    ];
+    let mut world = World::new(103, &[(1, WISH)]);
+    world.run(Duration::from_secs(30));
+    let (nonce, _) = world.gateways[0].nonce.unwrap();
+    let ldevid = world.gateways[0].ldevid;
+    let good = Verifier::order(world.now, &node(0), ldevid, nonce, Farewell::Release);
+    let lease = Verifier::claims(world.now, &node(0), ldevid, nonce);
+    let lease = world.verifier.sign(&lease);
+    for (refusal, spoil) in cases {
+        let mut order = good.clone();
+        spoil(&mut order);
+        let order = world.verifier.sign_order(&order);
+        world.handle(0, Input::Control(ControlToEngine::Order(order)));
+        assert_eq!(world.gateways[0].orders.pop(), Some(Err(refusal)));
+    }
+    let good = world.verifier.sign_order(&good);
+    let mut forged = good.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    // A lease is no order, nor an order a lease, though the same keys sign both.
+    for (bytes, refusal) in [
+        (Vec::new(), LeaseRefusal::Malformed),
+        (vec![0xff; 9000], LeaseRefusal::Malformed),
+        (lease, LeaseRefusal::Malformed),
+        (forged, LeaseRefusal::Signature),
+    ] {
+        world.handle(0, Input::Control(ControlToEngine::Order(bytes)));
+        assert_eq!(world.gateways[0].orders.pop(), Some(Err(refusal)));
+    }
+    world.handle(0, Input::Control(ControlToEngine::Lease(good.clone())));
+    let refused = [LeaseRefusal::Malformed];
+    assert_eq!(world.gateways[0].lease_refusals, refused);
+    assert_eq!(world.gateways[0].count("order-refused"), 7);
+    assert_eq!(world.gateways[0].state(1), Some(TunnelState::Protected));
+
+    // The nonce is spent by a lease as by an order.
+    let (spent, _) = world.gateways[0].nonce.unwrap();
+    let claims = Verifier::claims(world.now, &node(0), ldevid, spent);
+    let lease = world.verifier.sign(&claims);
+    let order = world.order(0, Farewell::Release).unwrap();
+    world.handle(0, Input::Control(ControlToEngine::Lease(lease)));
+    world.handle(0, Input::Control(ControlToEngine::Order(order)));
+    assert_eq!(world.gateways[0].orders, [Err(LeaseRefusal::Nonce)]);
+    assert_eq!(world.gateways[0].state(1), Some(TunnelState::Protected));
 }
 
 #[test]

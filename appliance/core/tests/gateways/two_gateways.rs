@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+use bartizan_core::exchange::Input;
+use bartizan_model::identity::Farewell;
+use bartizan_model::message::{ControlToEngine, LeaseRefusal};
 use bartizan_model::policy::{Combiner, Direction, Need};
 use bartizan_model::report::{Alarm, Notice, QkdRefusal, SourceSet, TunnelState};
 use proptest::prelude::*;
@@ -11,6 +14,7 @@ use crate::gateway::{KernelFault, Verdict};
 use crate::kernel::Sa;
 use crate::kme::Mode;
 use crate::policies::{WISH, Wish};
+use crate::verifier::{LEASE, Verifier};
 use crate::world::{FAIR, Fault, Weather, World};
 
 /// As long as a tunnel may take to come up in fair weather.
@@ -125,6 +129,52 @@ fn a_verdict_ends_everything_at_once() {
     world.run(Duration::from_secs(10));
     assert!(world.gateways[0].kernel.sas.is_empty());
     assert_eq!(world.gateways[0].state(1), Some(TunnelState::Blocked));
+}
+
+#[test]
+fn the_end_of_an_ownership_ends_everything_at_once() {
+    for farewell in [Farewell::Release, Farewell::Retire] {
+        let mut world = up(21, WISH);
+        world.weather.network = Duration::from_micros(100);
+        world.invariants.condemned(&world.gateways, 1);
+        world.gateways[1].verdict = Verdict::Silent;
+        let order = world.order(1, farewell).unwrap();
+        let (nonce, _) = world.gateways[1].nonce.unwrap();
+        world.handle(1, Input::Control(ControlToEngine::Order(order.clone())));
+        assert_eq!(world.gateways[1].orders, [Ok(())]);
+        assert_eq!(world.gateways[1].farewells, []);
+
+        // Nothing counts after it: not itself again, no lease, no edit.
+        let gateway = &world.gateways[1];
+        let claims = Verifier::claims(world.now, &gateway.node, gateway.ldevid, nonce);
+        let lease = world.verifier.sign(&claims);
+        world.handle(1, Input::Control(ControlToEngine::Order(order)));
+        world.handle(1, Input::Control(ControlToEngine::Lease(lease)));
+        let gateway = &world.gateways[1];
+        assert_eq!(gateway.orders, [Ok(()), Err(LeaseRefusal::Nonce)]);
+        assert_eq!(gateway.lease_refusals, [LeaseRefusal::Nonce]);
+        assert_eq!(gateway.nonce.unwrap().0, nonce, "no nonce follows");
+
+        // The double takes `Ordered` only from a kernel without SAs.
+        world.gateways[1].orders.truncate(1);
+        let told = |world: &World| world.gateways[1].farewells == [farewell];
+        assert!(world.run_until(Duration::from_secs(2), told));
+        // The peer may be cut off before it hears of it; the lease that it saw ends all the same.
+        world.run(LEASE + Duration::from_secs(1));
+        assert!(world.gateways[0].kernel.sas.is_empty());
+        assert_eq!(world.gateways[0].state(1), Some(TunnelState::Blocked));
+    }
+}
+
+#[test]
+fn a_gateway_without_a_lease_can_be_given_away() {
+    let mut world = World::new(17, &[(1, WISH)]);
+    world.gateways[0].verdict = Verdict::Silent;
+    world.run(Duration::from_secs(5));
+    let order = world.order(0, Farewell::Retire).unwrap();
+    world.handle(0, Input::Control(ControlToEngine::Order(order)));
+    let told = |world: &World| world.gateways[0].farewells == [Farewell::Retire];
+    assert!(world.run_until(Duration::from_secs(2), told));
 }
 
 #[test]

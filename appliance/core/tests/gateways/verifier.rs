@@ -5,6 +5,8 @@ use core::time::Duration;
 
 use bartizan_dev_lease::Signer;
 use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status};
+use bartizan_evidence::order::Order;
+use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
 
 /// How long a lease lives.
@@ -42,6 +44,26 @@ impl Verifier {
 
     pub(crate) fn sign(&self, claims: &Claims) -> Vec<u8> {
         self.signer.sign(claims).unwrap()
+    }
+
+    pub(crate) fn order(
+        now: Duration,
+        node: &NodeId,
+        ldevid: Thumbprint,
+        nonce: Nonce,
+        farewell: Farewell,
+    ) -> Order {
+        Order {
+            node: node.clone(),
+            ldevid,
+            nonce,
+            issued: OwnerTime(EPOCH + now.as_secs()),
+            farewell,
+        }
+    }
+
+    pub(crate) fn sign_order(&self, order: &Order) -> Vec<u8> {
+        self.signer.sign_order(order).unwrap()
     }
 
     /// The world's time at which a lease ends by the owner's own clock.

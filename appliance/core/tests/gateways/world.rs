@@ -7,6 +7,7 @@ use bartizan_core::engine::Engine;
 use bartizan_core::exchange::{Input, Room};
 use bartizan_evidence::lease::{Claims, Status};
 use bartizan_model::config::{EngineConfig, Unattested};
+use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{EditId, EntryName};
 use bartizan_model::message::{ControlToEngine, EngineToXfrm, PeerMessage, SaId};
 use bartizan_model::policy::Policy;
@@ -347,6 +348,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// An order for a gateway, if it has shown a nonce.
+    pub(crate) fn order(&self, who: usize, farewell: Farewell) -> Option<Vec<u8>> {
+        let gateway = &self.gateways[who];
+        let (nonce, _) = gateway.nonce?;
+        let order = Verifier::order(self.now, &gateway.node, gateway.ldevid, nonce, farewell);
+        Some(self.verifier.sign_order(&order))
     }
 
     /// Starts every role of a gateway.

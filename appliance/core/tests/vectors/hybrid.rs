@@ -261,7 +261,7 @@ fn changes() -> Vec<(&'static str, Exchange)> {
         *e = e.clone().with_classical().without_qkd().without_kem();
     });
     change("X25519 offered and not used", |e| {
-        e.offer.sources.classical = true
+        e.offer.sources.classical = true;
     });
     change("parameter set", |e| {
         e.parameter_set = Some(ParameterSet::MlKem1024);
