@@ -118,10 +118,13 @@ impl Peer {
                 received = self.supervisor.recv() => {
                     match received?.map(|received| received.message) {
                         None | Some(SupervisorToRole::Lifecycle(_)) => {}
+                        Some(SupervisorToRole::Ldevid(chain)) => {
+                            self.tls.renew(&chain)?;
+                            self.counters.count("ldevid-renewed");
+                        }
                         Some(
                             SupervisorToRole::End(_)
                             | SupervisorToRole::Start(_)
-                            | SupervisorToRole::Ldevid(_)
                             | SupervisorToRole::Farewell(_)
                             | SupervisorToRole::Sources(_),
                         ) => {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use bartizan_model::config::PeerConfig;
+use bartizan_model::config::{Der, PeerConfig};
 use bartizan_process::{Exit, Fault};
 use bartizan_tls::{Anchors, Identity, Signer, TlsError, client, server};
 use rustls::{ClientConfig, ServerConfig};
 
-/// Both sides' configurations.
+/// Both sides' configurations, and the identity that both show.
 pub(crate) struct Tls {
+    identity: Identity,
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
 }
@@ -30,6 +31,18 @@ impl Tls {
         Ok(Self {
             client: client(&identity, &anchors).map_err(fault)?,
             server: server(&identity, &anchors).map_err(fault)?,
+            identity,
+        })
+    }
+
+    /// Shows a newer certificate in the handshakes to come; links that stand are not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] where it is over another key or of another node.
+    pub(crate) fn renew(&self, chain: &[Der]) -> Result<(), Fault> {
+        self.identity.renew(chain).map_err(|error| {
+            Fault::because(Exit::Protocol, "the renewed LDevID is not ours", error)
         })
     }
 }
