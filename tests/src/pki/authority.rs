@@ -190,6 +190,14 @@ impl PublicKeyData for KeyElsewhere {
     }
 }
 
+/// What signs messages.
+pub(super) fn signer_params(name: &str) -> CertificateParams {
+    let mut params = params(&[], Valid::Always);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = Vec::new();
+    params
+}
+
 /// What a node, a controller or a KME has: both ends of TLS.
 fn params(names: &[&str], valid: Valid) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();

@@ -15,6 +15,7 @@
 
 mod authority;
 mod maker;
+mod party;
 mod signer;
 mod swtpm;
 
@@ -25,6 +26,7 @@ use bartizan_tpm::{Ldevid, Measured, Tpm};
 
 pub use authority::{Authority, Certified, Valid};
 pub use maker::{Kind, Maker};
+pub use party::Party;
 pub use signer::Signer;
 pub use swtpm::LoopbackTpm;
 

@@ -12,6 +12,8 @@ use std::{
 
 use bartizan_controller::status::{Status, TunnelStatus};
 
+use crate::pki::Kind;
+
 use super::{
     appliance::{Appliance, Start},
     boot::Kernel,
@@ -221,6 +223,31 @@ impl Fleet {
     /// If that does not come about.
     pub fn start(choices: &Choices) -> Self {
         let fleet = Self::start_unattested(choices);
+        fleet
+            .controller
+            .wait_for(PATIENCE, "both gateways have a lease", |status| {
+                status.nodes.len() == 2 && status.nodes.iter().all(|node| node.leases > 0)
+            });
+        fleet
+    }
+
+    /// Starts boxes that nobody owns, with an owner who expects them; waits until both have a lease.
+    ///
+    /// # Panics
+    /// If that does not come about.
+    pub fn from_factory(choices: &Choices, kinds: [Kind; 2]) -> Self {
+        let topology = Arc::new(Topology::new());
+        let folder = Path::new("/run/site");
+        fs::create_dir_all(folder).expect("make the site's folder");
+        let site = topology
+            .controller
+            .enter(|| Site::from_factory(folder, choices, kinds));
+        let fleet = Self::start_on(topology, site, choices);
+        for (side, serial) in Side::BOTH.into_iter().zip(fleet.site.serials()) {
+            let wanted = fleet.site.wanted(side, choices).display().to_string();
+            let words = ["device", "add", serial, side.node(), "--site", &wanted];
+            fleet.controller.run(&words);
+        }
         fleet
             .controller
             .wait_for(PATIENCE, "both gateways have a lease", |status| {

@@ -11,11 +11,19 @@ use core::net::SocketAddr;
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bartizan::{ownership::Owned, store::DOCUMENT};
+use bartizan_bootstrap_protocol::{
+    cms,
+    conveyed::{self, Information, Onboarding},
+    serial::Serial,
+    site::Site as OwnersSite,
+    voucher::{self, Assertion, Bound, Voucher},
+};
 use bartizan_dev_lease::Signer;
+use bartizan_evidence::lease::OwnerTime;
 use bartizan_model::{
     config::{Der, Groups, KmeConfig, VerifierKeys},
     ids::{NodeId, SaeId},
@@ -24,11 +32,12 @@ use bartizan_model::{
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384};
 use x509_cert::{Certificate, der::Encode as _};
 
+use super::measured::Image;
 use super::{
     boot::Kernel,
     topology::{Family, Side, controller},
 };
-use crate::pki::Pki;
+use crate::pki::{Authority, Kind, Party, Pki};
 
 /// The controller's name.
 pub const CONTROLLER: &str = "controller.example";
@@ -63,6 +72,7 @@ pub struct Choices {
 pub struct Site {
     folder: PathBuf,
     pki: Pki,
+    serials: Vec<String>,
 }
 
 impl Side {
@@ -120,6 +130,7 @@ impl Site {
         let site = Self {
             folder: folder.to_owned(),
             pki,
+            serials: Vec::new(),
         };
         for side in Side::BOTH {
             site.pki.kme(side.kme_name());
@@ -139,6 +150,125 @@ impl Site {
         fs::write(site.controller_config(), controller_config(folder, choices))
             .expect("write the controller's configuration");
         site
+    }
+
+    /// Writes a site whose gateways nobody owns yet: the owner expects them, and has what they must find.
+    ///
+    /// # Panics
+    /// If it cannot be written, or swtpm does not do its part.
+    pub fn from_factory(folder: &Path, choices: &Choices, kinds: [Kind; 2]) -> Self {
+        let pki = Pki::create(&folder.join("pki"));
+        let verifier = crate::pki::Signer::generate();
+        verifier.save(&folder.join("verifier"));
+        for part in ["tpm-makers", "box-makers", "references", "image-maker"] {
+            fs::create_dir_all(folder.join(part)).expect("make a folder of the verifier");
+        }
+        let write = |name: &str, bytes: &[u8]| {
+            fs::write(folder.join(name), bytes).expect("write a file of the owner");
+        };
+        write("tpm-makers/maker.pem", pki.maker().tpms().pem().as_bytes());
+        write("box-makers/maker.pem", pki.maker().boxes().pem().as_bytes());
+        let image = Image::approved();
+        write(
+            "references/image.corim",
+            &pki.builder().reference_values(&image),
+        );
+        let keys = pki.builder().reference_keys();
+        write("image-maker/es384.pub", &keys.es384);
+        write("image-maker/ml-dsa-65.pub", &keys.ml_dsa_65);
+        write("ca-key.pem", pki.owner().key_pem().as_bytes());
+        write("sae-key.pem", pki.kme_operator().key_pem().as_bytes());
+        pki.controller(CONTROLLER);
+        let voucher_root = Authority::new("Test voucher maker");
+        let maker = Party::new(&voucher_root, "Test voucher signer");
+        let owner = Party::new(pki.owner(), "Test owner's signer");
+        let call_home = SocketAddr::new(controller(choices.family), CALL_HOME);
+        let registrar = SocketAddr::new(controller(choices.family), REGISTRAR);
+        let information = Information::Onboarding(Box::new(Onboarding {
+            boot_image: None,
+            site: OwnersSite {
+                call_home,
+                registrar,
+                controller: NodeId::try_from(CONTROLLER).expect("a name"),
+                anchors: vec![pki.owner().anchor()],
+                verifier: verifier.public_keys(),
+                network: SiteNetwork::default(),
+            },
+        }));
+        let information = information.encode().expect("conveyed information");
+        let conveyed = owner.sign(&conveyed::draft(&information, None));
+        let certificates = cms::chain(&owner.chain()).expect("the owner's certificates");
+        let mut site = Self {
+            folder: folder.to_owned(),
+            pki,
+            serials: Vec::new(),
+        };
+        for (side, kind) in Side::BOTH.into_iter().zip(kinds) {
+            site.pki.kme(side.kme_name());
+            let serial = site.pki.new_box(side.node(), kind);
+            site.pki
+                .builder()
+                .leave(&image, &image, &site.measured(side));
+            let gateway = site.gateway(side);
+            fs::create_dir_all(gateway.join("state")).expect("make a gateway's folder");
+            fs::write(gateway.join("voucher-root.pem"), voucher_root.pem()).expect("write a root");
+            fs::write(
+                gateway.join("voucher-ml-dsa-65.pub"),
+                maker.ml_dsa_65().as_bytes(),
+            )
+            .expect("write a key");
+            let text =
+                appliance(choices).replace("servers = []", &format!("servers = [\"{registrar}\"]"));
+            fs::write(gateway.join("appliance.toml"), text).expect("write a configuration");
+            let voucher = voucher(&maker, &owner, &serial);
+            let artifacts = folder.join("artifacts").join(&serial);
+            fs::create_dir_all(&artifacts).expect("make a box's folder");
+            for (name, bytes) in [
+                ("conveyed-information.cms", &conveyed),
+                ("owner-certificate.cms", &certificates),
+                ("ownership-voucher.cms", &voucher),
+            ] {
+                fs::write(artifacts.join(name), bytes).expect("write what a box finds");
+            }
+            site.serials.push(serial);
+        }
+        let text = attested_config(folder, choices);
+        fs::write(site.controller_config(), text).expect("write the controller's configuration");
+        site
+    }
+
+    /// The serial numbers of boxes from the factory, A's first; none where the gateways are owned.
+    pub fn serials(&self) -> &[String] {
+        &self.serials
+    }
+
+    /// What the owner wants of a box, for `device add`.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn wanted(&self, side: Side, choices: &Choices) -> PathBuf {
+        let addresses: Vec<String> = [Family::V4, Family::V6]
+            .into_iter()
+            .flat_map(|family| {
+                [
+                    side.wan(family),
+                    side.management(family),
+                    side.kme_client(family),
+                ]
+            })
+            .map(|address| format!("\"{address}\""))
+            .collect();
+        let text = format!(
+            "addresses = [{}]\npeer-port = {PEER_PORT}\n\n[[kme]]\naddress = \"{}\"\nname = \"{}\"\n\
+             anchors = \"pki/kme-ca.pem\"\nsae = \"{}\"\n",
+            addresses.join(", "),
+            SocketAddr::new(side.kme(choices.family), KME_PORT),
+            side.kme_name(),
+            side.sae(),
+        );
+        let path = self.folder.join(format!("{}.site.toml", side.node()));
+        fs::write(&path, text).expect("write what the owner wants");
+        path
     }
 
     /// The folder of a gateway's configuration, all that its supervisor reads.
@@ -283,6 +413,55 @@ unattested = "accept"
 landlock = {landlock}
 seccomp = true
 memory = "{memory}"
+"#
+    )
+}
+
+/// The maker's word, good for a day, that a box is the owner's.
+fn voucher(maker: &Party, owner: &Party, serial: &str) -> Vec<u8> {
+    const DAY: u64 = 24 * 60 * 60;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("a clock that was set").as_secs();
+    let voucher = Voucher {
+        created: OwnerTime(now),
+        bound: Bound::Expires(OwnerTime(now + DAY)),
+        assertion: Assertion::Verified,
+        serial: Serial::try_from(serial).expect("a serial number"),
+        idevid_issuer: None,
+        pinned_domain_cert: owner.root().clone(),
+        revocation_checks: None,
+        epoch: 1,
+        owner_ml_dsa_65: owner.ml_dsa_65(),
+    };
+    let voucher = voucher.encode().expect("a voucher");
+    maker.sign(&voucher::draft(&voucher, Some(OwnerTime(now))))
+}
+
+/// The configuration of a controller that enrols and attests.
+fn attested_config(folder: &Path, choices: &Choices) -> String {
+    let signer = format!("signer = \"{}/signer\"\n", folder.display());
+    let text = controller_config(folder, choices).replace(&signer, "");
+    let registrar = SocketAddr::new(controller(choices.family), REGISTRAR);
+    format!(
+        r#"{text}
+[verifier]
+keys = "verifier"
+tpm-makers = "tpm-makers"
+box-makers = "box-makers"
+references = "references"
+reference-signers = ["image-maker"]
+
+[ca]
+certificate = "pki/owner-ca.pem"
+key = "ca-key.pem"
+
+[sae-ca]
+certificate = "pki/kme-ca.pem"
+key = "sae-key.pem"
+
+[registrar]
+listen = "{registrar}"
+artifacts = "artifacts"
 "#
     )
 }
