@@ -7,6 +7,7 @@
     reason = "an overflow fails the test, as it should"
 )]
 
+mod attestation;
 mod bench;
 mod documents;
 mod edits;
