@@ -5,7 +5,7 @@ use core::time::Duration;
 use bartizan_model::ids::NodeId;
 use bartizan_model::message::{ControlToEngine, EngineToControl};
 use bartizan_netconf::client::{Client, Request};
-use bartizan_netconf::server::{Gateway, Session};
+use bartizan_netconf::server::{Gateway, Session, Unfound};
 use bartizan_netconf::{Deframer, Frame, Framing, FramingError, Running, SessionId, frame};
 
 const CAP: usize = 512;
@@ -145,19 +145,23 @@ impl Ends {
         self.session.advance(&mut self.gateway);
     }
 
-    /// Has the engine accept everything; whether it was asked anything.
+    /// Has the engine accept everything and the TPM nothing; whether the engine was asked anything.
     fn settle(&mut self) -> bool {
         let mut asked = false;
+        if self.gateway.next_inquiry().is_some() {
+            let heard = self.gateway.found(Err(Unfound::Tpm), Duration::ZERO);
+            self.session.answer(heard.verdict.expect("a verdict"));
+        }
         while let Some(order) = self.gateway.next_order() {
             asked = true;
             let word = match order {
                 ControlToEngine::CommitEdit(edit) => EngineToControl::EditAccepted(edit),
                 ControlToEngine::Lease(_) => EngineToControl::LeaseAccepted(Duration::ZERO),
+                ControlToEngine::Order(_) => EngineToControl::OrderAccepted,
                 ControlToEngine::BeginEdit(_)
                 | ControlToEngine::BeginRestore(_)
                 | ControlToEngine::Put(_)
-                | ControlToEngine::Remove(_)
-                | ControlToEngine::Order(_) => continue,
+                | ControlToEngine::Remove(_) => continue,
             };
             let verdict = self.gateway.heard(word).verdict.expect("a verdict");
             self.session.answer(verdict);
