@@ -204,9 +204,9 @@ mod tests {
         };
         let (link, hour) = (Link::new(3), Duration::from_hours(1));
         let lost = outages.between(&link, Duration::ZERO, hour);
-        assert_eq!(lost, Duration::from_secs(4 * 360));
+        assert_eq!(lost, Duration::from_mins(24));
         let late = Outages {
-            start: outages.start + Duration::from_secs(60),
+            start: outages.start + Duration::from_mins(1),
             ..outages
         };
         for second in 60..100 {

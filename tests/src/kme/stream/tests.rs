@@ -80,14 +80,16 @@ fn opened(answer: &Answer) -> StreamId {
             stream,
             ..
         } => *stream,
-        other => panic!("{other:?}"),
+        Answer::Opened { .. } | Answer::Chunk { .. } | Answer::Metadata(_) | Answer::Status(_) => {
+            panic!("{answer:?}")
+        }
     }
 }
 
 fn chunk_of(answer: &Answer) -> Vec<u8> {
     match answer {
         Answer::Chunk { chunk, .. } => chunk.clone(),
-        other => panic!("{other:?}"),
+        Answer::Opened { .. } | Answer::Metadata(_) | Answer::Status(_) => panic!("{answer:?}"),
     }
 }
 
@@ -119,7 +121,7 @@ fn each_status_comes_when_it_should() {
     );
     let status = |answer: Answer| match answer {
         Answer::Status(status) | Answer::Opened { status, .. } => status,
-        other => panic!("{other:?}"),
+        Answer::Chunk { .. } | Answer::Metadata(_) => panic!("{answer:?}"),
     };
     let first = a.call("sae-a", &open("sae-a", "sae-b", NEW));
     assert_eq!(status(first.clone()), Status::PeerNotConnected);
@@ -162,7 +164,7 @@ fn each_status_comes_when_it_should() {
         status(a.call("sae-a", &get(stream, 5))),
         Status::GetBeforePeer
     );
-    let after_ttl = a.call_at("sae-a", &get(stream, 5), Duration::from_secs(60));
+    let after_ttl = a.call_at("sae-a", &get(stream, 5), Duration::from_mins(1));
     assert_eq!(status(after_ttl), Status::NoConnection);
 
     let mut greedy = open("sae-a", "sae-b", NEW);
