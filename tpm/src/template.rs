@@ -402,11 +402,12 @@ mod tests {
         use bartizan_evidence::structures::{Public, endorsement_template};
         for kind in EndorsementKind::ALL {
             let template = kind.template();
-            let mut public = [template.head.as_slice(), &template.unique].concat();
-            // A parser of keys takes no empty point.
-            if kind == EndorsementKind::P384 {
-                public = [template.head, sized(&[1; 48]), sized(&[1; 48])].concat();
-            }
+            // A parser of keys takes no empty point, and no modulus of fewer bits than it has.
+            let public = match kind {
+                EndorsementKind::P384 => [template.head, sized(&[1; 48]), sized(&[1; 48])].concat(),
+                EndorsementKind::P256 => [template.head, template.unique].concat(),
+                EndorsementKind::Rsa2048 => [template.head, sized(&[0xff; 256])].concat(),
+            };
             let public = Public::parse(&public).unwrap();
             assert!(endorsement_template(&public).is_some(), "{kind:?}");
         }
