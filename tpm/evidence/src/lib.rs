@@ -14,17 +14,16 @@
 //! that was found). From go-eventlog, go-tpm-tools and go-attestation: GCE instances of four
 //! distributions with and without confidential computing and Secure Boot, workstations with
 //! startup locality 3, a Windows instance, SHA-1 logs of TPM 2.0 and 1.2; from tpm2-tools eight
-//! fixtures; from tpm2-tss a machine with an H-CRTM; from guard-oss notebooks and servers of Dell,
-//! HP, Lenovo and Supermicro under Linux and Windows. All of them replay to the published values of
-//! PCRs 0 to 14, PCR 10 among them where an IMA log comes along, with these exceptions, which are
-//! as they should be:
+//! fixtures, against the values that the tool itself makes of them; from tpm2-tss a machine with an H-CRTM; from guard-oss notebooks and servers of Dell,
+//! HP, Lenovo and Supermicro under Linux and Windows. They replay to the published values of PCRs 0
+//! to 14, PCR 10 among them where an IMA log comes along, with these exceptions:
 //!
 //! - Windows leaves SHA-1 out of its own events, so that only the SHA-256 bank of such a log replays.
 //! - A log of an earlier boot does not replay to the values of a later one.
 //! - A machine whose IMA extends PCR 11 is refused: ours extends PCR 10 only.
 //! - Firmware that was changed on purpose is not explained by its log, and is refused.
-//! - One server's firmware (HPE) extends PCR 0 with something that is not in its log; no startup
-//!   locality explains it, and it is refused.
+//! - One server's PCR 0 (HPE) is not the value that its log explains, by no startup locality; why is
+//!   not known, and it is refused.
 #![forbid(unsafe_code)]
 
 pub mod appraisal;
