@@ -5,15 +5,17 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::testbed::{
+    appliance::MEASURED,
     boot::{Boot, Booted},
-    flow::let_pass,
     guest::binaries,
+    measured::Image,
     process::Running,
     site::Site,
+    swtpm::Swtpm,
     topology::{LINES, Side, Topology, configure_guest, network_card},
 };
 
@@ -23,44 +25,17 @@ pub const PROGRAM: &str = "virtual-gateway";
 /// The demonstration takes a minute or two; a machine that is left over ends by itself.
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// A gateway that runs, with its TPM; dropping it cuts its power.
+/// A gateway that runs; dropping it cuts its power.
 #[derive(Debug)]
 pub(super) struct Machine {
     _booted: Booted,
-    _tpm: Running,
     folder: PathBuf,
 }
 
 impl Machine {
     /// Boots `which` gateway in its namespace of `topology`.
     pub(super) fn boot(topology: &Topology, site: &Site, which: Side) -> Self {
-        let state = site.tpm(which);
-        let socket = state.join("socket");
-        let mut command = Command::new("swtpm");
-        command
-            .args(["socket", "--tpm2", "--flags", "startup-clear"])
-            .arg("--tpmstate")
-            .arg(format!("dir={}", state.display()))
-            .arg("--ctrl")
-            .arg(format!("type=unixio,path={}", socket.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let tpm = Running::spawn(&mut command);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !socket.exists() {
-            assert!(Instant::now() < deadline, "swtpm does not listen");
-            let_pass(Duration::from_millis(10));
-        }
-
-        let mut devices = vec![
-            "-chardev".to_owned(),
-            format!("socket,id=tpm,path={}", socket.display()),
-            "-tpmdev".to_owned(),
-            "emulator,id=tpm,chardev=tpm".to_owned(),
-            "-device".to_owned(),
-            "tpm-crb,tpmdev=tpm".to_owned(),
-        ];
+        let mut devices = Vec::new();
         for line in LINES {
             devices.extend(network_card(which, line));
         }
@@ -68,17 +43,18 @@ impl Machine {
             .limit(LIMIT)
             .devices(devices)
             .within(&topology.side(which).gateway);
-        let configuration = site.gateway(which).display().to_string();
         let folder = binaries();
+        let [configuration, tpm, measured] =
+            [site.gateway(which), site.tpm(which), site.measured(which)]
+                .map(|folder| folder.display().to_string());
         let booted = boot.spawn(
             &folder.join("guest-init"),
             &folder.join(PROGRAM),
-            &[which.letter(), &configuration],
+            &[which.letter(), &configuration, &tpm, &measured],
         );
         Self {
             folder: booted.folder().to_owned(),
             _booted: booted,
-            _tpm: tpm,
         }
     }
 
@@ -92,17 +68,35 @@ impl Machine {
     }
 }
 
-/// The program in the machine: `SIDE CONFIGURATION`; runs the appliance as it ships, for ever.
+/// The program in the machine: `SIDE CONFIGURATION TPM MEASURED`; runs the appliance as it ships, for
+/// ever.
+///
+/// The machine's own firmware measures itself and none of ours, so the TPM is one behind the kernel,
+/// and the testbed plays firmware and stub as it does where there is none.
 ///
 /// # Panics
 /// If the machine is not one that the demonstration has booted.
 pub fn gateway(arguments: &[String]) -> ! {
-    let [letter, configuration] = arguments else {
-        panic!("{PROGRAM} SIDE CONFIGURATION");
+    let [letter, folders @ ..] = arguments else {
+        panic!("{PROGRAM} SIDE CONFIGURATION TPM MEASURED");
+    };
+    // The host's files cannot be written here.
+    let folders: Vec<_> = folders
+        .iter()
+        .zip(["configuration", "tpm", "measured"])
+        .map(|(from, name)| {
+            let own = Path::new("/run/gateway").join(name);
+            copy(Path::new(from), &own);
+            own
+        })
+        .collect();
+    let [configuration, tpm, measured] = &folders[..] else {
+        panic!("{PROGRAM} SIDE CONFIGURATION TPM MEASURED");
     };
     let side = Side::BOTH.into_iter().find(|side| side.letter() == letter);
     let side = side.expect("a side");
-    give_tpm_to_its_group();
+    let tpm = Swtpm::start(tpm);
+    Image::approved().measured().extend(&tpm.resource_manager());
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../appliance/units");
     let folder = Path::new("/run/appliance");
     fs::create_dir_all(folder).expect("make the appliance's folder");
@@ -119,7 +113,12 @@ pub fn gateway(arguments: &[String]) -> ! {
             .arg(units)
             .arg("--bin-dir")
             .arg(binaries())
-            .args(["--config", configuration])
+            .arg("--config")
+            .arg(configuration)
+            .arg("--bind")
+            .arg(format!("{}=/dev/tpmrm0", tpm.resource_manager().display()))
+            .arg("--bind")
+            .arg(format!("{}={MEASURED}", measured.display()))
             .arg("--folder")
             .arg(folder)
             .stdin(Stdio::piped())
@@ -144,16 +143,17 @@ pub fn gateway(arguments: &[String]) -> ! {
     panic!("the appliance ended: {:?}", runner.wait(LIMIT));
 }
 
-/// What udev does on a machine that has it.
-fn give_tpm_to_its_group() {
-    let device = Path::new("/dev/tpmrm0");
-    let groups = fs::read_to_string("/etc/group").expect("read the groups");
-    let number = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some("tss")).then(|| fields.nth(1)?.parse().ok())?
-    });
-    let number: u32 = number.expect("the group tss");
-    std::os::unix::fs::chown(device, None, Some(number)).expect("give the TPM to its group");
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o660);
-    fs::set_permissions(device, permissions).expect("let the group use the TPM");
+/// Copies a folder's files, and those of the folders in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("make a folder");
+    for entry in fs::read_dir(from).expect("read a folder of the host") {
+        let entry = entry.expect("an entry of a folder of the host");
+        let own = to.join(entry.file_name());
+        let kind = entry.file_type().expect("what an entry is");
+        if kind.is_dir() {
+            copy(&entry.path(), &own);
+        } else if kind.is_file() {
+            fs::copy(entry.path(), own).expect("copy a file of the host");
+        }
+    }
 }
