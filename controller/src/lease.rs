@@ -1,7 +1,8 @@
-//! Who signs leases.
+//! The signer of unattested leases, for testbeds that have not moved to attested gateways.
 //!
-//! Attested enrolment is not in this build. With the feature `dev-lease`, a testbed's signer grants
-//! leases that say that no attestation stands behind them; every shipped gateway refuses those.
+//! With the feature `dev-lease` and without a verifier, it grants leases that say that no attestation
+//! stands behind them; every shipped gateway refuses those. Leases that count are
+//! [`crate::verifier`]'s.
 
 use core::time::Duration;
 use std::path::Path;
@@ -22,7 +23,9 @@ pub struct Granter {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// The configuration names a signer, and this build has none.
-    #[error("this build signs no leases: attested enrolment is not in it, nor is dev-lease")]
+    #[error(
+        "this build signs no unattested leases: configure [verifier], and take lease.signer out"
+    )]
     NotInThisBuild,
     /// The signer's keys cannot be read, or it cannot sign.
     #[cfg(feature = "dev-lease")]

@@ -19,7 +19,7 @@ pub use device::{DeviceHistory, DeviceStatus, Page, QuarantineStatus};
 pub struct Status {
     /// How often a plan was applied since the controller started; the plan that was kept counts.
     pub version: u64,
-    /// Whether this controller can grant leases.
+    /// Whether this controller grants leases that rest on no attestation: a testbed's.
     pub signer: bool,
     /// The gateways by name.
     pub nodes: Vec<NodeStatus>,
@@ -214,8 +214,8 @@ impl EndReport {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "plan {}", self.version)?;
-        if !self.signer {
-            writeln!(f, "no leases are granted: this controller has no signer")?;
+        if self.signer {
+            writeln!(f, "leases are unattested: for testbeds only")?;
         }
         for node in &self.nodes {
             node.fmt(f)?;
