@@ -66,7 +66,8 @@ pub struct Fleet {
     pub kmes: [Option<KmeProcess>; 2],
     /// The gateways, A's first.
     pub gateways: [Appliance; 2],
-    _tpms: [Swtpm; 2],
+    /// Their TPMs, A's first.
+    pub tpms: [Swtpm; 2],
 }
 
 impl KmeProcess {
@@ -307,7 +308,7 @@ impl Fleet {
             controller,
             kmes,
             gateways,
-            _tpms: tpms,
+            tpms,
         }
     }
 
