@@ -141,6 +141,20 @@ pub struct KmeConfig {
     pub groups: Groups,
 }
 
+/// What is spoken with a KME.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub enum KmeInterface {
+    /// ETSI GS QKD 014 V1.1.1: REST.
+    #[serde(rename = "etsi014")]
+    Etsi014,
+    /// ETSI GS QKD 004 V2.1.1 in its binary form.
+    #[serde(rename = "etsi004-binary")]
+    Etsi004Binary,
+    /// ETSI GS QKD 004 V2.1.1 in its JSON form.
+    #[serde(rename = "etsi004-json")]
+    Etsi004Json,
+}
+
 /// Which key agreement a TLS peer may choose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -209,6 +209,11 @@ text! {
 }
 
 text! {
+    /// What a KME said when it refused: printable ASCII, for the operator alone.
+    KmeText, 128, |c| c == ' ' || c.is_ascii_graphic()
+}
+
+text! {
     /// The key of a list entry in the controller's document, kept verbatim.
     EntryName, 255, |c| !c.is_control()
 }

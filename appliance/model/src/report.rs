@@ -9,6 +9,10 @@ use crate::lifecycle::Lifecycle;
 use crate::policy::{Combiner, ParameterSet};
 use crate::time::BootTime;
 
+mod link;
+
+pub use link::{Latency, LinkCounts, LinkReason, LinkReport, LinkState};
+
 /// One tunnel as it stands.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct TunnelReport {

@@ -183,6 +183,7 @@ impl Gateway {
         match expect(&mut self.engine).message {
             QkdToEngine::Key { order, key } => (order, Ok(key)),
             QkdToEngine::Refused { order, reason } => (order, Err(reason)),
+            QkdToEngine::Link(_) => self.reply(),
         }
     }
 
@@ -202,6 +203,7 @@ impl Gateway {
                 assert_eq!(order, asked);
                 Err(reason)
             }
+            QkdToEngine::Link(_) => self.key(asked),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{KeyId, OrderId, SaeId};
-use crate::report::QkdRefusal;
+use crate::report::{LinkReport, QkdRefusal};
 
 /// Orders to the KME link.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -45,4 +45,6 @@ pub enum QkdToEngine {
         /// Why.
         reason: QkdRefusal,
     },
+    /// A link is not what it was.
+    Link(Box<LinkReport>),
 }

@@ -3,7 +3,7 @@
 use core::fmt::{Debug, Write};
 use std::collections::BTreeSet;
 
-use bartizan_model::config::{Groups, Unattested};
+use bartizan_model::config::{Groups, KmeInterface, Unattested};
 use bartizan_model::identity::{Farewell, Floor, KeyName, LdevidFound, Log};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, EditRefusal, LeaseRefusal, Memory, Role, Side, Stage};
@@ -11,7 +11,7 @@ use bartizan_model::ownership::Port;
 use bartizan_model::policy::{
     Combiner, Dial, Direction, DontFragment, Mode, Need, ParameterSet, Suite,
 };
-use bartizan_model::report::{Alarm, QkdRefusal, TunnelState};
+use bartizan_model::report::{Alarm, LinkReason, LinkState, QkdRefusal, TunnelState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -60,6 +60,9 @@ fn every_message_has_its_golden_bytes() {
     numbers::<Port>(&mut found);
     numbers::<Unattested>(&mut found);
     numbers::<Groups>(&mut found);
+    numbers::<KmeInterface>(&mut found);
+    numbers::<LinkState>(&mut found);
+    numbers::<LinkReason>(&mut found);
 
     let golden = include_str!("golden_bytes.txt");
     for (line, golden) in found.lines().zip(golden.lines()) {

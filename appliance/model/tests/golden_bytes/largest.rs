@@ -3,8 +3,9 @@
 use core::time::Duration;
 use std::net::{SocketAddr, SocketAddrV6};
 
+use bartizan_model::config::KmeInterface;
 use bartizan_model::ids::{
-    EditId, EntryName, Epoch, KeyId, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, TunnelId,
+    EditId, EntryName, Epoch, KeyId, KmeText, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, TunnelId,
 };
 use bartizan_model::message::{
     Answer, ControlToEngine, Edge, EditRefusal, EngineToControl, EngineToPeer, EngineToQkd,
@@ -16,7 +17,10 @@ use bartizan_model::policy::{
     Action, KemSource, Keying, Lifetime, Need, ParameterSet, Policy, Prefix, Protect, QkdSource,
     TrafficSelector,
 };
-use bartizan_model::report::{Alarm, Mix, Notice, PairReport, QkdRefusal, TunnelReport};
+use bartizan_model::report::{
+    Alarm, Latency, LinkCounts, LinkReason, LinkReport, LinkState, Mix, Notice, PairReport,
+    QkdRefusal, TunnelReport,
+};
 use bartizan_model::time::BootTime;
 use serde::Serialize;
 
@@ -104,6 +108,8 @@ fn the_longest_message_of_every_direction_fits() {
         key: key_id(),
     };
     fits(&key, Edge::EngineQkd.cap());
+    let link = QkdToEngine::Link(Box::new(link_report()));
+    fits(&link, Edge::EngineQkd.cap());
     let signature = FromTpm::Signature {
         order: OrderId(u64::MAX),
         signature: vec![1; SIGNATURE],
@@ -164,6 +170,34 @@ fn peer_messages() -> [PeerMessage; 4] {
             qkd_key: Some(key_id()),
         })),
     ]
+}
+
+fn link_report() -> LinkReport {
+    LinkReport {
+        kme: node(),
+        peer: sae(),
+        interface: KmeInterface::Etsi004Json,
+        state: LinkState::Refused,
+        reason: Some(LinkReason::Stale),
+        said: Some("x".repeat(KmeText::MAX).try_into().unwrap()),
+        stored_keys: Some(u32::MAX),
+        prefetched: u32::MAX,
+        rate: Some(u32::MAX),
+        latency: Some(Latency {
+            p50: u32::MAX,
+            p99: u32::MAX,
+        }),
+        counts: LinkCounts {
+            given: u64::MAX,
+            failed: u64::MAX,
+            zero: u64::MAX,
+            repeated: u64::MAX,
+            short: u64::MAX,
+            out_of_order: u64::MAX,
+            unused: u64::MAX,
+            wasted: u64::MAX,
+        },
+    }
 }
 
 fn policy() -> Policy {

@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bartizan_model::config::{
     Artifacts, BootstrapConfig, BootstrapServer, ControlConfig, Der, EngineConfig, Groups,
-    KmeConfig, PeerConfig, Purpose, QkdConfig, Reach, RoleConfig, Sources, Unattested,
-    VerifierKeys, VoucherRoots, XfrmConfig,
+    KmeConfig, KmeInterface, PeerConfig, Purpose, QkdConfig, Reach, RoleConfig, Sources,
+    Unattested, VerifierKeys, VoucherRoots, XfrmConfig,
 };
 use bartizan_model::identity::{
     Certified, Credential, Endorsement, Farewell, Floor, Floors, KeyName, LdevidFound, Log,
     PcrSelection, Quoted, TpmFound, TpmIdentity,
 };
 use bartizan_model::ids::{
-    EditId, Epoch, KeyId, NodeId, Nonce, OrderId, SaeId, Thumbprint, TunnelId,
+    EditId, Epoch, KeyId, KmeText, NodeId, Nonce, OrderId, SaeId, Thumbprint, TunnelId,
 };
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{
@@ -24,7 +24,9 @@ use bartizan_model::message::{
 };
 use bartizan_model::ownership::{Interface, Ownership, Port, Route, SiteNetwork};
 use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy, Prefix};
-use bartizan_model::report::{Alarm, Mix, Notice, QkdRefusal};
+use bartizan_model::report::{
+    Alarm, Latency, LinkCounts, LinkReason, LinkReport, LinkState, Mix, Notice, QkdRefusal,
+};
 
 use crate::parts::{
     both, entry, node, pair_report, policy, reqid, sa_id, sa_install, sa_listed, spi,
@@ -410,6 +412,31 @@ pub(crate) fn engine_to_qkd() -> Vec<EngineToQkd> {
     ]
 }
 
+fn link_report() -> LinkReport {
+    LinkReport {
+        kme: NodeId::try_from("kme.example").unwrap(),
+        peer: SaeId::try_from("sae-b").unwrap(),
+        interface: KmeInterface::Etsi004Json,
+        state: LinkState::Degraded,
+        reason: Some(LinkReason::Slow),
+        said: Some(KmeText::try_from("no key").unwrap()),
+        stored_keys: Some(300),
+        prefetched: 4,
+        rate: Some(3600),
+        latency: Some(Latency { p50: 3, p99: 200 }),
+        counts: LinkCounts {
+            given: 1,
+            failed: 2,
+            zero: 3,
+            repeated: 4,
+            short: 5,
+            out_of_order: 6,
+            unused: 7,
+            wasted: 8,
+        },
+    }
+}
+
 pub(crate) fn qkd_to_engine() -> Vec<QkdToEngine> {
     let order = OrderId(5);
     vec![
@@ -421,6 +448,7 @@ pub(crate) fn qkd_to_engine() -> Vec<QkdToEngine> {
             order,
             reason: QkdRefusal::TimedOut,
         },
+        QkdToEngine::Link(Box::new(link_report())),
     ]
 }
 
