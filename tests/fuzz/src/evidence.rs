@@ -9,6 +9,7 @@ use bartizan_evidence::reference::ReferenceValues;
 use bartizan_evidence::replay::{Bank, Pcrs};
 use bartizan_evidence::structures::{Attest, EcdsaSignature, Public, endorsement_template};
 use bartizan_evidence::userspace_log::UserspaceLog;
+use bartizan_manifest::Manifest;
 
 use super::lease::VERIFIER;
 
@@ -82,6 +83,15 @@ pub(super) fn reference_values(data: &[u8]) {
     if let Ok(values) = ReferenceValues::verify(&VERIFIER.sign(data), &VERIFIER.pinned) {
         let encoded = values.encode().expect("what was read is whole");
         assert_eq!(encoded, data, "reference values have one form");
+    }
+}
+
+/// Manifests of updates that the maker did sign.
+pub(super) fn manifest(data: &[u8]) {
+    if let Ok(manifest) = Manifest::verify(&VERIFIER.sign(data), &VERIFIER.pinned) {
+        let encoded = manifest.encode().expect("what was read is whole");
+        assert_eq!(encoded, data, "a manifest has one form");
+        assert!(manifest.update_len() < manifest.parts_len());
     }
 }
 

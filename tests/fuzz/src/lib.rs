@@ -15,7 +15,7 @@ mod peer_message;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 24] = [
+pub const TARGETS: [Target; 25] = [
     ("cms_message", bootstrap::cms_message),
     ("conveyed_information", bootstrap::conveyed_information),
     ("enrol_frames", bootstrap::enrol_frames),
@@ -26,6 +26,7 @@ pub const TARGETS: [Target; 24] = [
     ("kme_reply", kme_reply::kme_reply),
     ("lease", lease::lease),
     ("lease_claims", lease::lease_claims),
+    ("manifest", evidence::manifest),
     ("netconf_client", netconf::client),
     ("netconf_framing", netconf::framing),
     ("netconf_session", netconf::session),
