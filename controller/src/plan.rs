@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use bartizan_model::ids::{NodeId, SaeId, TunnelId};
 use bartizan_model::policy::{
-    Combiner, Dial, DontFragment, KemSource, Lifetime, Mode, Need, Prefix, Suite,
+    Combiner, Dial, DontFragment, KemSource, Lifetime, Mode, Need, Prefix, QkdPriority, Suite,
 };
 
 pub use document::Document;
@@ -60,6 +60,10 @@ pub struct Tunnel {
     pub dial: Dial,
     /// Whether QKD keys are a source, and how much they are needed.
     pub qkd: Option<Need>,
+    /// Its place among those that need the link's keys as it does.
+    pub qkd_priority: QkdPriority,
+    /// Keys an hour below which its rekeys are not put off.
+    pub qkd_minimum: u32,
     /// Whether ML-KEM is a source.
     pub kem: Option<KemSource>,
     /// Whether X25519 is a source.

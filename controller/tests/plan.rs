@@ -87,6 +87,24 @@ mod tests {
             "gw-a.example has no sae",
         ),
         (
+            "qkd = \"required\"",
+            "qkd = \"required\"\nqkd-priority = 8",
+            "tunnel[0].qkd-priority",
+            "0 to 7",
+        ),
+        (
+            "qkd = \"required\"",
+            "qkd-priority = 7",
+            "tunnel[0].qkd-priority",
+            "without qkd",
+        ),
+        (
+            "qkd = \"required\"",
+            "qkd-minimum-keys-per-hour = 7",
+            "tunnel[0].qkd-minimum-keys-per-hour",
+            "without qkd",
+        ),
+        (
             "[\"gw-a.example\", \"gw-b.example\"]",
             "[\"gw-a.example\", \"gw-x\"]",
             "tunnel[0].between",
@@ -444,7 +462,8 @@ mod tests {
                 )
                 .unwrap();
                 if !qkd.is_empty() {
-                    writeln!(text, "qkd = \"{qkd}\"").unwrap();
+                    writeln!(text, "qkd = \"{qkd}\"\nqkd-priority = {}", id % 8).unwrap();
+                    writeln!(text, "qkd-minimum-keys-per-hour = {id}").unwrap();
                 }
                 if let Some(need) = x25519 {
                     writeln!(text, "x25519 = \"{need}\"").unwrap();

@@ -252,13 +252,54 @@ pub enum Need {
     Optional,
 }
 
-/// Keys of the QKD link (ETSI GS QKD 014).
+/// Keys of the QKD link (ETSI GS QKD 014 or 004).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct QkdSource {
     /// Whether a key may be derived without it.
     pub need: Need,
     /// The peer's name at the KMEs.
     pub peer_sae: SaeId,
+    /// Its place among the tunnels that need keys of the link as it does.
+    pub priority: QkdPriority,
+    /// Keys an hour below which its rekeys are not put off for the sake of the link; 0 is none.
+    pub minimum: u32,
+}
+
+/// Which tunnels get the keys of a link first where there are not enough: 0 to 7, the highest first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct QkdPriority(u8);
+
+/// There are eight priorities.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a QKD priority is 0 to 7")]
+pub struct QkdPriorityError;
+
+impl QkdPriority {
+    /// What an entry that says nothing has.
+    pub const DEFAULT: Self = Self(3);
+}
+
+impl TryFrom<u8> for QkdPriority {
+    type Error = QkdPriorityError;
+
+    fn try_from(priority: u8) -> Result<Self, QkdPriorityError> {
+        (priority <= 7)
+            .then_some(Self(priority))
+            .ok_or(QkdPriorityError)
+    }
+}
+
+impl From<QkdPriority> for u8 {
+    fn from(priority: QkdPriority) -> Self {
+        priority.0
+    }
+}
+
+impl core::fmt::Display for QkdPriority {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Keys agreed with the peer by ML-KEM (FIPS 203).
@@ -326,6 +367,12 @@ pub struct Lifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_are_eight_priorities() {
+        let taken = (0..=u8::MAX).filter(|byte| QkdPriority::try_from(*byte).is_ok());
+        assert!(taken.eq(0..8));
+    }
 
     #[test]
     fn a_prefix_has_no_host_bits() {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use bartizan_model::ids::{NodeId, SaeId, TunnelId};
 use bartizan_model::policy::{
-    Combiner, Dial, DontFragment, KemSource, Lifetime, Mode, Need, ParameterSet, Prefix, Suite,
+    Combiner, Dial, DontFragment, KemSource, Lifetime, Mode, Need, ParameterSet, Prefix,
+    QkdPriority, Suite,
 };
 use bartizan_netconf::limits;
 
@@ -180,6 +181,7 @@ fn check_tunnel(
             }
         }
     }
+    let qkd_priority = qkd_priority(key, tunnel)?;
     let soft = lifetime(&at("soft"), &tunnel.soft)?;
     let hard = lifetime(&at("hard"), &tunnel.hard)?;
     check_order(&at("soft"), soft, hard)?;
@@ -199,6 +201,8 @@ fn check_tunnel(
             DialWord::Higher => Dial::Higher,
         },
         qkd: tunnel.qkd.map(need),
+        qkd_priority,
+        qkd_minimum: tunnel.qkd_minimum_keys_per_hour.unwrap_or_default(),
         kem: tunnel.kem.as_ref().map(kem),
         classical: tunnel.x25519.map(need),
         combiner: match tunnel.combiner {
@@ -209,6 +213,26 @@ fn check_tunnel(
         soft,
         hard,
     })
+}
+
+/// What says how keys of a QKD link are shared out means nothing without one.
+fn qkd_priority(key: &str, tunnel: &TunnelDocument) -> Result<QkdPriority, PlanError> {
+    let at = |name: &str| format!("{key}.{name}");
+    let without = "means nothing without qkd";
+    if tunnel.qkd.is_none() {
+        if tunnel.qkd_priority.is_some() {
+            return Err(error(at("qkd-priority"), without));
+        }
+        if tunnel.qkd_minimum_keys_per_hour.is_some() {
+            return Err(error(at("qkd-minimum-keys-per-hour"), without));
+        }
+    }
+    match tunnel.qkd_priority {
+        Some(priority) => {
+            QkdPriority::try_from(priority).map_err(|fault| error(at("qkd-priority"), fault))
+        }
+        None => Ok(QkdPriority::DEFAULT),
+    }
 }
 
 fn ends(

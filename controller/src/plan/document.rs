@@ -51,6 +51,10 @@ pub(super) struct TunnelDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) qkd: Option<NeedWord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) qkd_priority: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) qkd_minimum_keys_per_hour: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kem: Option<KemDocument>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) x25519: Option<NeedWord>,

@@ -76,6 +76,8 @@ impl<'plan> Side<'plan> {
             (Some(need), Some(sae)) => Some(QkdSource {
                 need,
                 peer_sae: sae.clone(),
+                priority: tunnel.qkd_priority,
+                minimum: tunnel.qkd_minimum,
             }),
         };
         Some(Self {

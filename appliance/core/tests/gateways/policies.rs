@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use bartizan_model::ids::{EntryName, NodeId, TunnelId};
 use bartizan_model::policy::{
     Action, Combiner, Dial, Direction, DontFragment, KemSource, Keying, Lifetime, Mode, Need,
-    ParameterSet, Policy, Prefix, Protect, QkdSource, Suite, TrafficSelector,
+    ParameterSet, Policy, Prefix, Protect, QkdPriority, QkdSource, Suite, TrafficSelector,
 };
 
 pub(crate) const NODES: [&str; 2] = ["gw-a.example", "gw-b.example"];
@@ -14,6 +14,8 @@ pub(crate) const NODES: [&str; 2] = ["gw-a.example", "gw-b.example"];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     pub(crate) qkd: Option<Need>,
+    /// Its QKD priority, and the keys an hour that it is not denied.
+    pub(crate) standing: (u8, u32),
     pub(crate) kem: Option<Need>,
     pub(crate) classical: Option<Need>,
     pub(crate) combiner: Combiner,
@@ -23,6 +25,7 @@ pub(crate) struct Wish {
 
 pub(crate) const WISH: Wish = Wish {
     qkd: Some(Need::Required),
+    standing: (3, 0),
     kem: Some(Need::Required),
     classical: None,
     combiner: Combiner::Hmac,
@@ -92,6 +95,8 @@ fn protect(who: usize, tunnel: u32, wish: Wish) -> Protect {
             qkd: wish.qkd.map(|need| QkdSource {
                 need,
                 peer_sae: ["sae-a", "sae-b"][1 - who].try_into().unwrap(),
+                priority: QkdPriority::try_from(wish.standing.0).unwrap(),
+                minimum: wish.standing.1,
             }),
             kem: wish.kem.map(|need| KemSource {
                 need,

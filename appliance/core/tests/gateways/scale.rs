@@ -15,6 +15,7 @@ const MOST_OUTSTANDING: usize = WINDOW + 1;
 
 const LONG: Wish = Wish {
     qkd: None,
+    standing: (3, 0),
     kem: Some(Need::Required),
     classical: None,
     combiner: Combiner::Hmac,

@@ -464,6 +464,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
     let need = || prop_oneof![Just(Need::Required), Just(Need::Optional)];
     (need(), 15_u64..90, 100_u64..400).prop_map(|(need, soft, hard)| Wish {
         qkd: Some(need),
+        standing: (3, 0),
         kem: Some(Need::Required),
         classical: Some(Need::Optional),
         combiner: Combiner::XorHmac,

@@ -14,8 +14,8 @@ use bartizan_model::message::{
     XfrmToEngine,
 };
 use bartizan_model::policy::{
-    Action, KemSource, Keying, Lifetime, Need, ParameterSet, Policy, Prefix, Protect, QkdSource,
-    TrafficSelector,
+    Action, KemSource, Keying, Lifetime, Need, ParameterSet, Policy, Prefix, Protect, QkdPriority,
+    QkdSource, TrafficSelector,
 };
 use bartizan_model::report::{
     Alarm, Latency, LinkCounts, LinkReason, LinkReport, LinkState, Mix, Notice, PairReport,
@@ -216,6 +216,8 @@ fn policy() -> Policy {
             qkd: Some(QkdSource {
                 need: Need::Optional,
                 peer_sae: sae(),
+                priority: QkdPriority::DEFAULT,
+                minimum: u32::MAX,
             }),
             kem: Some(KemSource {
                 need: Need::Optional,

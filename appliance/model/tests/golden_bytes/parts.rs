@@ -7,7 +7,7 @@ use bartizan_model::ids::{EntryName, Epoch, NodeId, Reqid, SaeId, Spi, TunnelId}
 use bartizan_model::message::{SaId, SaInstall, SaListed};
 use bartizan_model::policy::{
     Action, Combiner, Dial, Direction, DontFragment, KemSource, Keying, Lifetime, Mode, Need,
-    ParameterSet, Policy, Prefix, Protect, QkdSource, Suite, TrafficSelector,
+    ParameterSet, Policy, Prefix, Protect, QkdPriority, QkdSource, Suite, TrafficSelector,
 };
 use bartizan_model::report::{Alarm, PairReport, SourceSet, TunnelReport, TunnelState};
 use bartizan_model::time::BootTime;
@@ -34,6 +34,8 @@ pub(crate) fn policy() -> Policy {
                 qkd: Some(QkdSource {
                     need: Need::Required,
                     peer_sae: SaeId::try_from("sae-b").unwrap(),
+                    priority: QkdPriority::try_from(5).unwrap(),
+                    minimum: 12,
                 }),
                 kem: Some(KemSource {
                     need: Need::Optional,

@@ -3,7 +3,9 @@
 use core::net::SocketAddr;
 
 use bartizan_model::ids::{NodeId, SaeId, TunnelId};
-use bartizan_model::policy::{Combiner, Dial, KemSource, Keying, Lifetime, Need, QkdSource};
+use bartizan_model::policy::{
+    Combiner, Dial, KemSource, Keying, Lifetime, Need, QkdPriority, QkdSource,
+};
 
 use crate::error::{ErrorInfo, ErrorTag, RpcError};
 use crate::policy::view::View;
@@ -76,6 +78,12 @@ pub(crate) fn write(keying: &Keying, tree: &mut Tree) {
         tree.add("qkd", |qkd| {
             qkd.set("need", word(NEEDS, source.need));
             qkd.set("peer-sae-id", &source.peer_sae);
+            if source.priority != QkdPriority::DEFAULT {
+                qkd.set("priority", source.priority);
+            }
+            if source.minimum != 0 {
+                qkd.set("minimum-keys-per-hour", source.minimum);
+            }
         });
     }
     if let Some(source) = &keying.kem {
@@ -114,9 +122,16 @@ fn qkd(qkd: &View<'_>) -> Result<Option<QkdSource>, RpcError> {
             "an SAE id is 1 to 64 letters, digits or -._~",
         )
     })?;
+    let priority = match qkd.number::<u8>("priority")? {
+        Some(priority) => QkdPriority::try_from(priority)
+            .map_err(|_| qkd.invalid("priority", "a QKD priority is 0 to 7"))?,
+        None => QkdPriority::DEFAULT,
+    };
     Ok(Some(QkdSource {
         need: qkd.required_word("need", NEEDS)?,
         peer_sae,
+        priority,
+        minimum: qkd.number("minimum-keys-per-hour")?.unwrap_or(0),
     }))
 }
 

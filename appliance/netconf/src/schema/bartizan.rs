@@ -128,7 +128,16 @@ pub(crate) const HYBRID_KEYING: Node = container(
         leaf("peer-address", Type::Address),
         leaf("peer-port", U16),
         leaf("dial", Type::Word(|text| meaning(DIALS, text).is_some())),
-        Node::presence(Bartizan, "qkd", &[NEED, leaf("peer-sae-id", Type::Text)]),
+        Node::presence(
+            Bartizan,
+            "qkd",
+            &[
+                NEED,
+                leaf("peer-sae-id", Type::Text),
+                leaf("priority", Type::Unsigned(7)),
+                leaf("minimum-keys-per-hour", U32),
+            ],
+        ),
         Node::presence(
             Bartizan,
             "kem",

@@ -8,7 +8,7 @@ use bartizan_model::ids::{EntryName, Epoch, NodeId, Reqid, SaeId, Spi, TunnelId}
 use bartizan_model::message::{ControlToEngine, EngineToControl};
 use bartizan_model::policy::{
     Action, Combiner, Dial, Direction, DontFragment, KemSource, Keying, Lifetime, Mode, Need,
-    ParameterSet, Policy, Prefix, Protect, QkdSource, Suite, TrafficSelector,
+    ParameterSet, Policy, Prefix, Protect, QkdPriority, QkdSource, Suite, TrafficSelector,
 };
 use bartizan_model::report::{
     Alarm, Mix, Notice, PairReport, QkdRefusal, SourceSet, TunnelReport, TunnelState,
@@ -106,7 +106,7 @@ fn limit() -> impl Strategy<Value = (Option<u64>, Option<u64>)> {
 
 fn keying() -> impl Strategy<Value = Keying> {
     let sources = (
-        option::of((need(), "[A-Za-z0-9._~-]{1,64}")),
+        option::of((need(), "[A-Za-z0-9._~-]{1,64}", 0..=7_u8, any::<u32>())),
         option::of((need(), parameter_set())),
         option::of(need()),
     )
@@ -134,9 +134,11 @@ fn keying() -> impl Strategy<Value = Keying> {
             peer: NodeId::try_from(peer).unwrap(),
             peer_address: SocketAddr::new(ip, port),
             dial,
-            qkd: qkd.map(|(need, sae)| QkdSource {
+            qkd: qkd.map(|(need, sae, priority, minimum)| QkdSource {
                 need,
                 peer_sae: SaeId::try_from(sae).unwrap(),
+                priority: QkdPriority::try_from(priority).unwrap(),
+                minimum,
             }),
             kem: kem.map(|(need, parameter_set)| KemSource {
                 need,
