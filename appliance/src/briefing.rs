@@ -63,7 +63,7 @@ impl Briefing {
                 chain: ownership?.ldevid.clone(),
             }),
             Role::Qkd => RoleConfig::Qkd(QkdConfig {
-                kme: ownership?.kmes.first().cloned(),
+                kmes: ownership?.kmes.clone(),
             }),
             Role::Tpm => RoleConfig::Tpm,
             Role::Bootstrap => RoleConfig::Bootstrap(Box::new(self.bootstrap(ownership, sources))),

@@ -24,6 +24,7 @@ use crate::lease::{Entropy, Keeper};
 use crate::orders::Task;
 use crate::peers::Peer;
 use crate::spd::Spd;
+use crate::streams::Streams;
 use crate::timers::{Timer, Timers};
 use crate::times::FLUSH_WAIT;
 use crate::tunnel::Tunnel;
@@ -42,6 +43,7 @@ pub struct Engine {
     pub(crate) tunnels: BTreeMap<Reqid, Tunnel>,
     pub(crate) peers: BTreeMap<NodeId, Peer>,
     pub(crate) spd: Spd,
+    pub(crate) streams: Streams,
     pub(crate) edit: Option<Edit>,
     pub(crate) start: Start,
     pub(crate) flush: Flush,
@@ -94,6 +96,7 @@ impl Engine {
             tunnels: BTreeMap::new(),
             peers: BTreeMap::new(),
             spd: Spd::default(),
+            streams: Streams::default(),
             edit: None,
             start: Start::default(),
             flush: Flush::Idle,

@@ -254,6 +254,9 @@ impl Tunnel {
         if let Some(life) = self.lives.get_mut(&epoch) {
             life.outbound_id = Some(outbound);
         }
+        if !answer.sources.qkd {
+            self.tell_unused(epoch, desk);
+        }
         if let Err(alarm) = self.take_answer(answer) {
             self.give_up(epoch, alarm, desk);
             return Heard::Nonsense;

@@ -33,6 +33,7 @@ mod sources;
 mod spd;
 mod spis;
 mod steering;
+mod streams;
 mod succession;
 mod timers;
 mod times;

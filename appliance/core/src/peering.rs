@@ -84,6 +84,7 @@ impl Engine {
             | PeerMessage::Abandoned { tunnel, .. } => *tunnel,
             PeerMessage::Offer(offer) => offer.tunnel,
             PeerMessage::Answer(answer) => answer.tunnel,
+            PeerMessage::Stream(stream) => return self.hear_stream(from, stream.clone()),
         };
         // Nothing counts before the peer has shown a live lease on this link.
         if !peer.link.granted {
@@ -115,6 +116,7 @@ impl Engine {
             self.with_tunnels_of(from, entropy, |_, _| {});
         } else {
             peer.link.granted = true;
+            self.announce_streams(from);
             if self.start.listed_at.is_some() {
                 self.with_tunnels_of(from, entropy, Tunnel::linked);
             }

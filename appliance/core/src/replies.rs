@@ -52,6 +52,7 @@ impl Engine {
         let (order, answer) = match message {
             QkdToEngine::Key { order, key: id } => (order, Ok(id)),
             QkdToEngine::Refused { order, reason } => (order, Err(reason)),
+            QkdToEngine::Stream { peer, stream } => return self.stream_open(peer, stream),
             QkdToEngine::Link(_) => return,
         };
         let Some(wanted) = self.shared.qkd.answered(order) else {

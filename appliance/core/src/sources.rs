@@ -229,6 +229,23 @@ impl Tunnel {
         });
     }
 
+    /// The responder makes no use of the key that our offer named: told, because only so does it show
+    /// that a link is good at one end alone.
+    pub(crate) fn tell_unused(&self, epoch: Epoch, desk: &mut Desk<'_>) {
+        let waits = self
+            .handshake
+            .as_ref()
+            .filter(|h| self.initiates() && h.epoch == epoch && h.answer.is_none());
+        let key = waits
+            .and_then(|handshake| handshake.offer.as_ref())
+            .and_then(|offer| offer.qkd_key.clone());
+        if let Some((key, source)) = key.zip(self.keying().qkd.as_ref()) {
+            let peer = source.peer_sae.clone();
+            let unused = EngineToQkd::Unused { peer, key };
+            desk.shared.outbox.qkd.push_back(unused);
+        }
+    }
+
     fn own_spi(&self, epoch: Epoch) -> Option<Spi> {
         self.wheel.generation(epoch)?.inbound.spi
     }

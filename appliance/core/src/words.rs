@@ -57,7 +57,7 @@ impl Tunnel {
             }
             PeerMessage::Abandoned { epoch, .. } => self.hear_abandoned(epoch, desk),
             // Not about a tunnel.
-            PeerMessage::Lease(_) => Heard::Nonsense,
+            PeerMessage::Lease(_) | PeerMessage::Stream(_) => Heard::Nonsense,
         }
     }
 
@@ -245,6 +245,7 @@ impl Tunnel {
         if !self.is_near(epoch) {
             return Heard::Nonsense;
         }
+        self.tell_unused(epoch, desk);
         // The initiator may give up before it offers.
         self.wheel.heard_of(epoch);
         self.hear_word(epoch, Wheel::peer_abandoned, desk)

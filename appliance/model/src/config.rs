@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{NodeId, SaeId, Thumbprint};
+use crate::ids::{LinkName, NodeId, SaeId, Thumbprint};
 
 /// The part of the configuration that a role needs.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -120,11 +120,11 @@ pub struct PeerConfig {
 /// What qkd must know.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct QkdConfig {
-    /// The KME beside this gateway, if there is one.
-    pub kme: Option<KmeConfig>,
+    /// The KMEs beside this gateway, the preferred one first.
+    pub kmes: Vec<KmeConfig>,
 }
 
-/// One KME link (ETSI GS QKD 014).
+/// One KME and how it is spoken with.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct KmeConfig {
     /// Where it listens.
@@ -139,6 +139,16 @@ pub struct KmeConfig {
     pub chain: Vec<Der>,
     /// The key agreement it may offer.
     pub groups: Groups,
+    /// What is spoken with it.
+    pub interface: KmeInterface,
+    /// What that is spoken over.
+    pub transport: KmeTransport,
+    /// What both ends call the QKD link that it is at one end of: it stands before the names of its
+    /// keys between gateways. Needed where a gateway has several KMEs, so that the peer asks the
+    /// right one.
+    pub link: Option<LinkName>,
+    /// The least bits a second that a stream of 004 may be offered with.
+    pub least_rate: u32,
 }
 
 /// What is spoken with a KME.
@@ -153,6 +163,17 @@ pub enum KmeInterface {
     /// ETSI GS QKD 004 V2.1.1 in its JSON form.
     #[serde(rename = "etsi004-json")]
     Etsi004Json,
+}
+
+/// What is beneath a KME's interface.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KmeTransport {
+    /// TLS 1.3 with certificates of both.
+    Tls,
+    /// Nothing: whoever is on the wire reads the keys. For a KME of 004 in the same locked rack that
+    /// knows no other, and nowhere else.
+    Plain,
 }
 
 /// Which key agreement a TLS peer may choose.

@@ -199,13 +199,25 @@ text! {
 }
 
 text! {
-    /// A QKD key's name at the KMEs (ETSI GS QKD 014, 6.3: `key_ID`).
+    /// A QKD key's name between gateways: its name at the KMEs (ETSI GS QKD 014, 6.3: `key_ID`; 004:
+    /// the stream, `/`, the index), a link's name and a colon before it where the link has one.
     KeyId, 64, |c| c.is_ascii_graphic()
 }
 
 text! {
     /// An SAE's name at the KMEs (ETSI GS QKD 014, 6.1), a part of a URL's path.
     SaeId, 64, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')
+}
+
+text! {
+    /// What both ends call a QKD link.
+    LinkName, 16, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+}
+
+text! {
+    /// A stream of keys (ETSI GS QKD 004: `Key_stream_ID`), a link's name and a colon before it
+    /// where the link has one.
+    StreamName, 64, |c| c.is_ascii_graphic()
 }
 
 text! {

@@ -35,7 +35,7 @@ pub struct Ownership {
     pub addresses: Vec<IpAddr>,
     /// The TCP port of the peer role, here and at every peer.
     pub peer_port: u16,
-    /// The KMEs beside this gateway.
+    /// The KMEs beside this gateway, the preferred one first; at most 4.
     pub kmes: Vec<KmeConfig>,
     /// How its interfaces are configured.
     pub network: SiteNetwork,

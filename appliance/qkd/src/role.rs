@@ -38,7 +38,12 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     let mut ends = started.ends;
     let engine = ends.take(Edge::EngineQkd)?;
     let signer = Signer::ldevid(Tpm::new(ends.take(Edge::QkdTpm)?));
-    let kme = config.kme.map(|kme| target(kme, signer)).transpose()?;
+    let kme = config
+        .kmes
+        .into_iter()
+        .next()
+        .map(|kme| target(kme, signer))
+        .transpose()?;
     // A handshake waits for the TPM on a thread; the TPM signs one after the other anyway.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -175,6 +180,8 @@ impl Qkd {
                 self.dispatch.cancel(order);
                 return Ok(());
             }
+            // A KME of 014 has no streams.
+            EngineToQkd::Join { .. } | EngineToQkd::Unused { .. } => return Ok(()),
         };
         if self.jobs.is_empty() {
             return self.refuse(order, QkdRefusal::Unreachable);

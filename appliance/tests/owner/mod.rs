@@ -1,7 +1,7 @@
 //! An owner with a CA, and what it makes a gateway know.
 
 use bartizan::ownership::Owned;
-use bartizan_model::config::{Der, Groups, KmeConfig, VerifierKeys};
+use bartizan_model::config::{Der, Groups, KmeConfig, KmeInterface, KmeTransport, VerifierKeys};
 use bartizan_model::ids::{NodeId, SaeId};
 use bartizan_model::ownership::{Ownership, SiteNetwork};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -63,6 +63,10 @@ impl Owner {
                 sae: SaeId::try_from("gateway").unwrap(),
                 chain: ldevid,
                 groups: Groups::HybridOnly,
+                interface: KmeInterface::Etsi014,
+                transport: KmeTransport::Tls,
+                link: None,
+                least_rate: 0,
             }],
             network: SiteNetwork::default(),
         }

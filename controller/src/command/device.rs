@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bartizan_model::config::{KmeInterface, KmeTransport};
 use bartizan_model::ids::NodeId;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -33,6 +34,10 @@ struct KmeTable {
     anchors: PathBuf,
     sae: bartizan_model::ids::SaeId,
     groups: Option<bartizan_model::config::Groups>,
+    interface: Option<KmeInterface>,
+    transport: Option<KmeTransport>,
+    link: Option<bartizan_model::ids::LinkName>,
+    least_rate: Option<u32>,
 }
 
 pub(super) fn device(mut words: impl Iterator<Item = String>) -> Result<(), CommandError> {
@@ -185,6 +190,10 @@ fn site(path: &Path) -> Result<Site, CommandError> {
             groups: kme
                 .groups
                 .unwrap_or(bartizan_model::config::Groups::HybridOnly),
+            interface: kme.interface.unwrap_or(KmeInterface::Etsi014),
+            transport: kme.transport.unwrap_or(KmeTransport::Tls),
+            link: kme.link,
+            least_rate: kme.least_rate.unwrap_or_default(),
         });
     }
     let mut site = Site {

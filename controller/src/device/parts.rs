@@ -5,8 +5,8 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 
 use bartizan_evidence::lease::OwnerTime;
-use bartizan_model::config::{Der, Groups, KmeConfig};
-use bartizan_model::ids::{NodeId, SaeId, Thumbprint};
+use bartizan_model::config::{Der, Groups, KmeConfig, KmeInterface, KmeTransport};
+use bartizan_model::ids::{LinkName, NodeId, SaeId, Thumbprint};
 use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ pub enum NoSite {
     Port,
 }
 
-/// A key manager beside a device (ETSI GS QKD 014).
+/// A key manager beside a device.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Kme {
@@ -80,6 +80,18 @@ pub struct Kme {
     /// The key agreement it may offer.
     #[serde(default = "hybrid_only")]
     pub groups: Groups,
+    /// What is spoken with it.
+    #[serde(default = "etsi014")]
+    pub interface: KmeInterface,
+    /// What that is spoken over.
+    #[serde(default = "tls")]
+    pub transport: KmeTransport,
+    /// What both ends call the QKD link; needed where a device has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkName>,
+    /// The least bits a second that a stream of 004 may be offered with.
+    #[serde(default)]
+    pub least_rate: u32,
 }
 
 /// The TPM of a device. Once known it never changes without a signed transfer (rule V10).
@@ -216,6 +228,10 @@ impl Kme {
             sae: self.sae.clone(),
             chain,
             groups: self.groups,
+            interface: self.interface,
+            transport: self.transport,
+            link: self.link.clone(),
+            least_rate: self.least_rate,
         }
     }
 }
@@ -238,6 +254,14 @@ impl fmt::Display for Kind {
 
 fn peer_port() -> u16 {
     9061
+}
+
+fn etsi014() -> KmeInterface {
+    KmeInterface::Etsi014
+}
+
+fn tls() -> KmeTransport {
+    KmeTransport::Tls
 }
 
 fn hybrid_only() -> Groups {

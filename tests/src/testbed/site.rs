@@ -25,7 +25,7 @@ use bartizan_bootstrap_protocol::{
 use bartizan_dev_lease::Signer;
 use bartizan_evidence::lease::OwnerTime;
 use bartizan_model::{
-    config::{Der, Groups, KmeConfig, VerifierKeys},
+    config::{Der, Groups, KmeConfig, KmeInterface, KmeTransport, VerifierKeys},
     ids::{NodeId, SaeId},
     ownership::{Ownership, SiteNetwork},
 };
@@ -358,6 +358,10 @@ fn ownership(
             sae: SaeId::try_from(side.sae()).expect("a name"),
             chain: certificates("sae.pem"),
             groups: Groups::HybridOnly,
+            interface: KmeInterface::Etsi014,
+            transport: KmeTransport::Tls,
+            link: None,
+            least_rate: 0,
         }],
         network: SiteNetwork::default(),
     }

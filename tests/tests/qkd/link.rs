@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use bartizan_model::config::{Groups, KmeConfig, QkdConfig, RoleConfig};
+use bartizan_model::config::{
+    Groups, KmeConfig, KmeInterface, KmeTransport, QkdConfig, RoleConfig,
+};
 use bartizan_model::ids::{KeyId, NodeId, OrderId, SaeId};
 use bartizan_model::message::{Edge, EngineToQkd, QkdToEngine};
 use bartizan_model::report::QkdRefusal;
@@ -101,6 +103,10 @@ impl Setup {
             sae: SaeId::try_from(sae).unwrap(),
             chain: certified.chain().to_vec(),
             groups,
+            interface: KmeInterface::Etsi014,
+            transport: KmeTransport::Tls,
+            link: None,
+            least_rate: 0,
         };
         Gateway::start(Some(config), certified.key())
     }
@@ -136,7 +142,9 @@ impl Gateway {
         let mut role = Played::start("bartizan-qkd");
         let engine = role.grant(Edge::EngineQkd);
         let tpm = PlayedTpm::start(role.grant(Edge::QkdTpm), key);
-        role.begin(RoleConfig::Qkd(QkdConfig { kme }));
+        role.begin(RoleConfig::Qkd(QkdConfig {
+            kmes: kme.into_iter().collect(),
+        }));
         Self {
             role,
             engine,
@@ -183,7 +191,7 @@ impl Gateway {
         match expect(&mut self.engine).message {
             QkdToEngine::Key { order, key } => (order, Ok(key)),
             QkdToEngine::Refused { order, reason } => (order, Err(reason)),
-            QkdToEngine::Link(_) => self.reply(),
+            QkdToEngine::Link(_) | QkdToEngine::Stream { .. } => self.reply(),
         }
     }
 
@@ -203,7 +211,7 @@ impl Gateway {
                 assert_eq!(order, asked);
                 Err(reason)
             }
-            QkdToEngine::Link(_) => self.key(asked),
+            QkdToEngine::Link(_) | QkdToEngine::Stream { .. } => self.key(asked),
         }
     }
 

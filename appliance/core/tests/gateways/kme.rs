@@ -45,7 +45,11 @@ impl Kmes {
     ) -> Option<(QkdToEngine, Option<Secret>)> {
         let refused = |order, reason| Some((QkdToEngine::Refused { order, reason }, None));
         match (order, self.modes[who]) {
-            (EngineToQkd::Cancel(_), _) | (_, Mode::Hangs) => None,
+            (
+                EngineToQkd::Cancel(_) | EngineToQkd::Join { .. } | EngineToQkd::Unused { .. },
+                _,
+            )
+            | (_, Mode::Hangs) => None,
             (
                 EngineToQkd::NewKey { order, .. } | EngineToQkd::SameKey { order, .. },
                 Mode::Refuses,

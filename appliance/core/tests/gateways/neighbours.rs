@@ -40,7 +40,10 @@ impl World {
                 self.at(at - self.now, Event::Execute(who, life, order, key));
             }
             Output::Qkd(order) => {
-                if !matches!(order, EngineToQkd::Cancel(_)) {
+                if matches!(
+                    order,
+                    EngineToQkd::NewKey { .. } | EngineToQkd::SameKey { .. }
+                ) {
                     self.invariants.fetch(&self.gateways, who, self.now);
                 }
                 let took = Duration::from_micros(self.rng.below(micros(self.weather.kme)));

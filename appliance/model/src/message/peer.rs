@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Epoch, KeyId, Nonce, Spi, TunnelId};
+use crate::ids::{Epoch, KeyId, Nonce, Spi, StreamName, TunnelId};
 use crate::report::SourceSet;
 
 /// What gateways say to each other; also the wire form (postcard) of the peer link.
@@ -72,6 +72,9 @@ pub enum PeerMessage {
         /// The generation.
         epoch: Epoch,
     },
+    /// The sender takes keys from this stream (ETSI GS QKD 004): the receiver's KME must join it.
+    /// After each connect, and when there is another one.
+    Stream(StreamName),
 }
 
 /// Who speaks: bound into the transcript, so that nothing can be mirrored.

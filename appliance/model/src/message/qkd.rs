@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{KeyId, OrderId, SaeId};
+use crate::ids::{KeyId, OrderId, SaeId, StreamName};
 use crate::report::{LinkReport, QkdRefusal};
 
 /// Orders to the KME link.
@@ -19,6 +19,20 @@ pub enum EngineToQkd {
     SameKey {
         /// Repeated in the reply.
         order: OrderId,
+        /// The peer's SAE.
+        peer: SaeId,
+        /// Its name.
+        key: KeyId,
+    },
+    /// This SAE has opened a stream, or opened it before its gateway's link came back: join it.
+    Join {
+        /// The peer's SAE.
+        peer: SaeId,
+        /// The stream.
+        stream: StreamName,
+    },
+    /// The peer made no use of this key, which this gateway named.
+    Unused {
         /// The peer's SAE.
         peer: SaeId,
         /// Its name.
@@ -44,6 +58,13 @@ pub enum QkdToEngine {
         order: OrderId,
         /// Why.
         reason: QkdRefusal,
+    },
+    /// A stream is open: its peer must be told, now and whenever its gateway's link comes back.
+    Stream {
+        /// The peer's SAE.
+        peer: SaeId,
+        /// The stream; it takes the place of the one before.
+        stream: StreamName,
     },
     /// A link is not what it was.
     Link(Box<LinkReport>),

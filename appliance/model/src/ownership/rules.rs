@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use crate::config::{KmeInterface, KmeTransport};
+
 use super::{Interface, Ownership, SiteNetwork};
 
 /// The most certificates of one list.
@@ -15,6 +17,9 @@ const ADDRESSES_MAX: usize = 16;
 
 /// The most addresses of one interface.
 const INTERFACE_ADDRESSES_MAX: usize = 8;
+
+/// The most KMEs beside a gateway.
+const KMES_MAX: usize = 4;
 
 const ROUTES_MAX: usize = 64;
 
@@ -62,15 +67,29 @@ impl Ownership {
         server("registrar", self.registrar)?;
         addresses(&self.addresses)?;
         rule(self.peer_port != 0, "peer-port", "1 to 65535")?;
-        rule(
-            self.kmes.len() <= 1,
-            "kmes",
-            "one beside a gateway, not more",
-        )?;
-        for kme in &self.kmes {
+        rule(self.kmes.len() <= KMES_MAX, "kmes", "at most 4")?;
+        for (place, kme) in self.kmes.iter().enumerate() {
             server("kmes.address", kme.address)?;
             certificates("kmes.anchors", &kme.anchors)?;
             certificates("kmes.chain", &kme.chain)?;
+            rule(
+                kme.transport == KmeTransport::Tls || kme.interface != KmeInterface::Etsi014,
+                "kmes.transport",
+                "014 is spoken over TLS alone",
+            )?;
+            let mut later = self.kmes.iter().skip(place.saturating_add(1));
+            rule(
+                later.all(|other| other.sae == kme.sae),
+                "kmes.sae",
+                "one name at all KMEs",
+            )?;
+            let mut others = self.kmes.iter().skip(place.saturating_add(1));
+            rule(
+                self.kmes.len() == 1
+                    || kme.link.is_some() && others.all(|other| other.link != kme.link),
+                "kmes.link",
+                "several KMEs are told apart by the names of their links",
+            )?;
         }
         self.network.check()
     }

@@ -3,7 +3,7 @@
 use core::fmt::{Debug, Write};
 use std::collections::BTreeSet;
 
-use bartizan_model::config::{Groups, KmeInterface, Unattested};
+use bartizan_model::config::{Groups, KmeInterface, KmeTransport, Unattested};
 use bartizan_model::identity::{Farewell, Floor, KeyName, LdevidFound, Log};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, EditRefusal, LeaseRefusal, Memory, Role, Side, Stage};
@@ -61,6 +61,7 @@ fn every_message_has_its_golden_bytes() {
     numbers::<Unattested>(&mut found);
     numbers::<Groups>(&mut found);
     numbers::<KmeInterface>(&mut found);
+    numbers::<KmeTransport>(&mut found);
     numbers::<LinkState>(&mut found);
     numbers::<LinkReason>(&mut found);
 

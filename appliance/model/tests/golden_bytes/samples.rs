@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bartizan_model::config::{
     Artifacts, BootstrapConfig, BootstrapServer, ControlConfig, Der, EngineConfig, Groups,
-    KmeConfig, KmeInterface, PeerConfig, Purpose, QkdConfig, Reach, RoleConfig, Sources,
+    KmeConfig, KmeInterface, KmeTransport, PeerConfig, Purpose, QkdConfig, Reach, RoleConfig, Sources,
     Unattested, VerifierKeys, VoucherRoots, XfrmConfig,
 };
 use bartizan_model::identity::{
@@ -13,7 +13,7 @@ use bartizan_model::identity::{
     PcrSelection, Quoted, TpmFound, TpmIdentity,
 };
 use bartizan_model::ids::{
-    EditId, Epoch, KeyId, KmeText, NodeId, Nonce, OrderId, SaeId, Thumbprint, TunnelId,
+    EditId, Epoch, KeyId, KmeText, LinkName, NodeId, Nonce, OrderId, SaeId, StreamName, Thumbprint, TunnelId,
 };
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{
@@ -79,7 +79,7 @@ fn role_configs() -> [RoleConfig; 9] {
             anchors: certificates.clone(),
             chain: certificates.clone(),
         }),
-        RoleConfig::Qkd(QkdConfig { kme: Some(kme()) }),
+        RoleConfig::Qkd(QkdConfig { kmes: vec![kme()] }),
         RoleConfig::Tpm,
         bootstrap(Purpose::Enrol),
         bootstrap(Purpose::Quarantine {
@@ -99,6 +99,10 @@ fn kme() -> KmeConfig {
         sae: SaeId::try_from("sae-a").unwrap(),
         chain: certificates,
         groups: Groups::ClassicalAllowed,
+        interface: KmeInterface::Etsi004Binary,
+        transport: KmeTransport::Plain,
+        link: Some(LinkName::try_from("north").unwrap()),
+        least_rate: 256,
     }
 }
 
@@ -392,7 +396,12 @@ pub(crate) fn peer_message() -> Vec<PeerMessage> {
         PeerMessage::ExtendWanted { tunnel, epoch },
         PeerMessage::Switched { tunnel, epoch },
         PeerMessage::Abandoned { tunnel, epoch },
+        PeerMessage::Stream(stream()),
     ]
+}
+
+fn stream() -> StreamName {
+    StreamName::try_from("north:4f1c").unwrap()
 }
 
 pub(crate) fn engine_to_qkd() -> Vec<EngineToQkd> {
@@ -405,6 +414,14 @@ pub(crate) fn engine_to_qkd() -> Vec<EngineToQkd> {
         },
         EngineToQkd::SameKey {
             order,
+            peer: peer.clone(),
+            key: KeyId::try_from("7a1f0e52").unwrap(),
+        },
+        EngineToQkd::Join {
+            peer: peer.clone(),
+            stream: stream(),
+        },
+        EngineToQkd::Unused {
             peer,
             key: KeyId::try_from("7a1f0e52").unwrap(),
         },
@@ -447,6 +464,10 @@ pub(crate) fn qkd_to_engine() -> Vec<QkdToEngine> {
         QkdToEngine::Refused {
             order,
             reason: QkdRefusal::TimedOut,
+        },
+        QkdToEngine::Stream {
+            peer: SaeId::try_from("sae-b").unwrap(),
+            stream: stream(),
         },
         QkdToEngine::Link(Box::new(link_report())),
     ]

@@ -4,8 +4,8 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use bartizan_evidence::cbor::Writer;
-use bartizan_model::config::{Der, Groups, KmeConfig};
-use bartizan_model::ids::{NodeId, SaeId};
+use bartizan_model::config::{Der, Groups, KmeConfig, KmeInterface, KmeTransport};
+use bartizan_model::ids::{LinkName, NodeId, SaeId};
 use minicbor::decode;
 
 use super::read::{self, Reader, count, write_chain};
@@ -17,13 +17,21 @@ const KIND: u64 = 4;
 const ADDRESSES_MAX: usize = 16;
 
 /// The most KMEs beside a gateway.
-const KMES_MAX: usize = 1;
+const KMES_MAX: usize = 4;
 
 const ENROLLED: u64 = 1;
 const REPORTED: u64 = 2;
 const REFUSED: u64 = 3;
 
 const GROUPS: [(u64, Groups); 2] = [(1, Groups::HybridOnly), (2, Groups::ClassicalAllowed)];
+
+const INTERFACES: [(u64, KmeInterface); 3] = [
+    (1, KmeInterface::Etsi014),
+    (2, KmeInterface::Etsi004Binary),
+    (3, KmeInterface::Etsi004Json),
+];
+
+const TRANSPORTS: [(u64, KmeTransport); 2] = [(1, KmeTransport::Tls), (2, KmeTransport::Plain)];
 
 const REASONS: [(u64, Reason); 6] = [
     (1, Reason::Malformed),
@@ -56,7 +64,7 @@ pub struct Enrolment {
     pub addresses: Vec<IpAddr>,
     /// The TCP port of the peer role, here and at every peer; not 0.
     pub peer_port: u16,
-    /// The KMEs beside it: at most one.
+    /// The KMEs beside it, the preferred one first: at most 4.
     pub kmes: Vec<KmeConfig>,
 }
 
@@ -187,7 +195,9 @@ impl Enrolment {
 
 fn write_kme(writer: &mut Writer, kme: &KmeConfig) {
     let groups = GROUPS.iter().find(|(_, known)| *known == kme.groups);
-    writer.array(7);
+    let interface = INTERFACES.iter().find(|(_, it)| *it == kme.interface);
+    let transport = TRANSPORTS.iter().find(|(_, it)| *it == kme.transport);
+    writer.array(11);
     write_address(writer, kme.address.ip());
     writer.unsigned(kme.address.port().into());
     writer.text(kme.name.as_str());
@@ -195,10 +205,14 @@ fn write_kme(writer: &mut Writer, kme: &KmeConfig) {
     writer.text(kme.sae.as_str());
     write_chain(writer, &kme.chain);
     writer.unsigned(groups.map_or(0, |(id, _)| *id));
+    writer.unsigned(interface.map_or(0, |(id, _)| *id));
+    writer.unsigned(transport.map_or(0, |(id, _)| *id));
+    writer.text(kme.link.as_ref().map_or("", LinkName::as_str));
+    writer.unsigned(kme.least_rate.into());
 }
 
 fn read_kme(reader: &mut Reader<'_>) -> read::Result<KmeConfig> {
-    reader.array(7)?;
+    reader.array(11)?;
     let kme = KmeConfig {
         address: SocketAddr::new(read_address(reader)?, reader.number()?),
         name: read_node(reader)?,
@@ -206,11 +220,25 @@ fn read_kme(reader: &mut Reader<'_>) -> read::Result<KmeConfig> {
         sae: SaeId::try_from(reader.text(SaeId::MAX)?).map_err(decode::Error::message)?,
         chain: reader.chain()?,
         groups: reader.one_of(&GROUPS)?,
+        interface: reader.one_of(&INTERFACES)?,
+        transport: reader.one_of(&TRANSPORTS)?,
+        link: read_link(reader)?,
+        least_rate: reader.number()?,
     };
     if kme.address.port() == 0 || kme.anchors.is_empty() || kme.chain.is_empty() {
         return Err(decode::Error::message("a KME lacks a part"));
     }
     Ok(kme)
+}
+
+/// Empty where it has none.
+fn read_link(reader: &mut Reader<'_>) -> read::Result<Option<LinkName>> {
+    let text = reader.text(LinkName::MAX)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let link = LinkName::try_from(text).map_err(decode::Error::message)?;
+    Ok(Some(link))
 }
 
 fn read_node(reader: &mut Reader<'_>) -> read::Result<NodeId> {

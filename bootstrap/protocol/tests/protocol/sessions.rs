@@ -14,9 +14,9 @@ use bartizan_bootstrap_protocol::enrol::{
 use bartizan_bootstrap_protocol::serial::Serial;
 use bartizan_evidence::binding::{self, ChannelBinding};
 use bartizan_evidence::verdict::{Failure, Rule};
-use bartizan_model::config::{Der, Groups, KmeConfig};
+use bartizan_model::config::{Der, Groups, KmeConfig, KmeInterface, KmeTransport};
 use bartizan_model::identity::{Credential, Log, PcrSelection};
-use bartizan_model::ids::{NodeId, Nonce, SaeId};
+use bartizan_model::ids::{LinkName, NodeId, Nonce, SaeId};
 use bartizan_model::time::BootTime;
 use rcgen::{SanType, date_time_ymd};
 
@@ -96,6 +96,10 @@ pub(crate) fn enrolment(tpm: &Tpm, owner: &Party) -> Enrolment {
             sae: SaeId::try_from("sae-a").unwrap(),
             chain: vec![certificate()],
             groups: Groups::HybridOnly,
+            interface: KmeInterface::Etsi004Binary,
+            transport: KmeTransport::Plain,
+            link: Some(LinkName::try_from("north").unwrap()),
+            least_rate: 256,
         }],
     }
 }
