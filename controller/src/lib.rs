@@ -27,7 +27,6 @@ pub mod reqids;
 pub mod rest;
 pub mod serve;
 mod session;
-pub mod signer;
 pub mod status;
 pub mod store;
 pub mod verifier;

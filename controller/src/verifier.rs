@@ -13,9 +13,9 @@ pub(crate) use judge::{clock, failed};
 use core::time::Duration;
 
 use bartizan_evidence::reference::ReferenceValues;
+use bartizan_signer::Signer;
 
 use crate::authority::Authority;
-use crate::signer::Signer;
 
 /// Who judges, and grants what follows from it.
 #[derive(Debug)]

@@ -163,7 +163,7 @@ fn config(sources: Sources) -> BootstrapConfig {
 
 /// A key whose private half nobody has kept.
 fn ml_dsa_65() -> Vec<u8> {
-    bartizan_dev_lease::Signer::generate()
+    bartizan_signer::Signer::generate()
         .expect("keys")
         .public_keys()
         .ml_dsa_65

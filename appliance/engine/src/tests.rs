@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use bartizan_dev_lease::Signer;
 use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status};
 use bartizan_model::config::{EngineConfig, Unattested};
 use bartizan_model::ids::{EditId, EntryName, NodeId, Nonce, OrderId, Thumbprint};
@@ -10,6 +9,7 @@ use bartizan_model::message::{
     ControlToEngine, Edge, EditRefusal, EngineToControl, EngineToXfrm, LeaseRefusal,
     RoleToSupervisor, XfrmToEngine,
 };
+use bartizan_signer::Signer;
 
 use super::*;
 use crate::neighbours::tests::{Far, grant_end, pairs};
@@ -67,7 +67,7 @@ impl Bench {
             status: Status::Affirming,
             basis: Basis::Unattested,
         };
-        ControlToEngine::Lease(self.signer.sign(&claims).unwrap())
+        ControlToEngine::Lease(self.signer.sign(&claims.encode()).unwrap())
     }
 
     fn control_says(&mut self, message: &ControlToEngine) {

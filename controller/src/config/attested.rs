@@ -10,13 +10,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bartizan_evidence::cose::VerifierKeys;
 use bartizan_evidence::reference::{ReferenceError, ReferenceValues};
 use bartizan_model::config::Der;
+use bartizan_signer::{Signer, public_keys};
 use rustls_pki_types::PrivateKeyDer;
 use serde::Deserialize;
 
 use super::{ConfigError, certificates, private_key};
 use crate::authority::{Authority, AuthorityError, CaKey, TokenKey};
 use crate::chains::Roots;
-use crate::signer::{self, Signer};
 use crate::verifier::{Makers, Verifier};
 
 /// What attestation works by.
@@ -195,7 +195,7 @@ fn authority(
 
 fn reference_signer(folder: &Path) -> Result<VerifierKeys, ConfigError> {
     let fault = |cause| of_verifier("reference-signers", cause);
-    let keys = signer::public_keys(folder).map_err(fault)?;
+    let keys = public_keys(folder).map_err(fault)?;
     let keys = VerifierKeys::new(&keys.es384, &keys.ml_dsa_65);
     keys.map_err(|cause| of_verifier("reference-signers", cause))
 }

@@ -7,11 +7,11 @@ use bartizan_evidence::order::Order;
 use bartizan_model::config::Der;
 use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{NodeId, Nonce, SaeId, Thumbprint};
+use bartizan_signer::SignerError;
 
 use super::Verifier;
 use crate::authority::{AuthorityError, Issued, Subject};
 use crate::device::{Bytes, Certificate};
-use crate::signer::SignerError;
 
 /// How long an LDevID certificate lives; it is renewed after half of it.
 pub(crate) const CERTIFICATE_LIFE: Duration = Duration::from_hours(24);

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bartizan_controller::device::{Actor, Device, Kind, NewDevice, Serial, Site};
 use bartizan_controller::plan::Plan;
-use bartizan_controller::signer::Signer;
 use bartizan_controller::store::{Kept, Place, Store, StoreError};
 use bartizan_evidence::cose::VerifierKeys;
 use bartizan_evidence::lease::OwnerTime;
 use bartizan_evidence::pcr_key::PcrSigningKey;
 use bartizan_model::config::Der;
 use bartizan_model::ids::NodeId;
+use bartizan_signer::Signer;
 use bartizan_tls::Anchors;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 

@@ -16,7 +16,6 @@
 mod authority;
 mod maker;
 mod party;
-mod signer;
 mod swtpm;
 
 use std::fs;
@@ -27,7 +26,6 @@ use bartizan_tpm::{Ldevid, Measured, Tpm};
 pub use authority::{Authority, Certified, Valid};
 pub use maker::{Kind, Maker};
 pub use party::Party;
-pub use signer::Signer;
 pub use swtpm::LoopbackTpm;
 
 use crate::testbed::measured::{Builder, Image};

@@ -158,11 +158,19 @@ impl Site {
     /// If it cannot be written, or swtpm does not do its part.
     pub fn from_factory(folder: &Path, choices: &Choices, kinds: [Kind; 2]) -> Self {
         let pki = Pki::create(&folder.join("pki"));
-        let verifier = crate::pki::Signer::generate();
-        verifier.save(&folder.join("verifier"));
-        for part in ["tpm-makers", "box-makers", "references", "image-maker"] {
+        let verifier = bartizan_signer::Signer::generate().expect("keys");
+        for part in [
+            "verifier",
+            "tpm-makers",
+            "box-makers",
+            "references",
+            "image-maker",
+        ] {
             fs::create_dir_all(folder.join(part)).expect("make a folder of the verifier");
         }
+        verifier
+            .save(&folder.join("verifier"))
+            .expect("keep the verifier's keys");
         let write = |name: &str, bytes: &[u8]| {
             fs::write(folder.join(name), bytes).expect("write a file of the owner");
         };

@@ -3,11 +3,11 @@
 
 use core::time::Duration;
 
-use bartizan_dev_lease::Signer;
 use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status};
 use bartizan_evidence::order::Order;
 use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
+use bartizan_signer::Signer;
 
 /// How long a lease lives.
 pub(crate) const LEASE: Duration = Duration::from_secs(300);
@@ -43,7 +43,7 @@ impl Verifier {
     }
 
     pub(crate) fn sign(&self, claims: &Claims) -> Vec<u8> {
-        self.signer.sign(claims).unwrap()
+        self.signer.sign(&claims.encode()).unwrap()
     }
 
     pub(crate) fn order(
@@ -63,7 +63,7 @@ impl Verifier {
     }
 
     pub(crate) fn sign_order(&self, order: &Order) -> Vec<u8> {
-        self.signer.sign_order(order).unwrap()
+        self.signer.sign(&order.encode()).unwrap()
     }
 
     /// The world's time at which a lease ends by the owner's own clock.

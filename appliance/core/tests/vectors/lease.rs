@@ -3,11 +3,11 @@
 use core::time::Duration;
 
 use bartizan_core::lease::{Keeper, Lease};
-use bartizan_dev_lease::Signer;
 use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status};
 use bartizan_model::config::{EngineConfig, Unattested};
 use bartizan_model::ids::{NodeId, Thumbprint};
 use bartizan_model::time::BootTime;
+use bartizan_signer::Signer;
 
 thread_local! {
     static KEEPER: Keeper = keeper();
@@ -39,7 +39,7 @@ fn keeper() -> Keeper {
         status: Status::Affirming,
         basis: Basis::Unattested,
     };
-    let bytes = signer.sign(&claims).unwrap();
+    let bytes = signer.sign(&claims.encode()).unwrap();
     keeper.accept(bytes, now, &mut entropy).unwrap();
     keeper
 }

@@ -7,9 +7,9 @@ use bartizan_evidence::{
     reference::{EXACT_PCRS, Hardware, Phase, ReferenceValues, UserspaceLogging},
 };
 use bartizan_model::config::VerifierKeys;
+use bartizan_signer::Signer;
 
 use super::{Image, PHASES, PolicyKey};
-use crate::pki::Signer;
 
 /// The version of every image of the testbed.
 pub const OS_VERSION: &str = "0.1.0";
@@ -26,7 +26,7 @@ impl Builder {
     pub fn new() -> Self {
         Self {
             policy: PolicyKey::generate(),
-            reference: Signer::generate(),
+            reference: Signer::generate().expect("keys"),
         }
     }
 
@@ -62,7 +62,7 @@ impl Builder {
             }],
         };
         let payload = values.encode().expect("whole reference values");
-        self.reference.sign(&payload)
+        self.reference.sign(&payload).expect("a signature")
     }
 
     /// Leaves in `folder` everything that the tpm role reads, after a boot of `booted`; the policy is the one of

@@ -1,4 +1,5 @@
 //! The verifier's keys: what they have both signed, gateways believe.
+#![forbid(unsafe_code)]
 
 use core::fmt;
 use std::fs::{File, OpenOptions};
