@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bartizan_evidence::binding;
 use bartizan_evidence::cose::VerifierKeys;
@@ -34,6 +35,8 @@ pub(crate) enum Done {
     Read(Log),
     /// It gave a lease.
     Leased(Box<Claims>),
+    /// It gave that lease this long after it had asked for the quote.
+    Proved(Duration),
     Ordered(Box<Order>),
     /// It changed the policies to these.
     Edited(Vec<Policy>),
@@ -79,6 +82,7 @@ impl Played {
             nonce: 1,
             works: false,
             first: None,
+            challenged: Instant::now(),
             edit: Vec::new(),
             running: Vec::new(),
         };
@@ -136,6 +140,8 @@ struct Engine {
     nonce: u8,
     works: bool,
     first: Option<bartizan_model::identity::Quoted>,
+    /// When a quote was asked for last.
+    challenged: Instant,
     edit: Vec<ControlToEngine>,
     running: Vec<Policy>,
 }
@@ -199,6 +205,7 @@ impl Engine {
         let mut tpm = self.tpm.lock().unwrap();
         match inquiry {
             Inquiry::Quote { nonce, bound, pcrs } => {
+                self.challenged = Instant::now();
                 let _nobody_asks = self.tell.send(Done::Challenged);
                 let channel = if self.ways.unbound { [9; 32] } else { *channel };
                 let qualifying = binding::attest(&nonce, &channel, &bound.unwrap().0);
@@ -242,6 +249,8 @@ impl Engine {
                 self.nonce = self.nonce.wrapping_add(1);
                 let (status, lives) = (claims.status, claims.lifetime());
                 let _nobody_asks = self.tell.send(Done::Leased(Box::new(claims)));
+                let took = self.challenged.elapsed();
+                let _nobody_asks = self.tell.send(Done::Proved(took));
                 if status != Status::Affirming {
                     gateway.entered(Lifecycle::Quarantined);
                     return vec![

@@ -13,7 +13,11 @@ mod attestation;
 #[cfg(test)]
 mod boxes;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod enrolment;
+#[cfg(test)]
+mod fleet;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]

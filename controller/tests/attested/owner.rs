@@ -37,6 +37,26 @@ pub(crate) struct Owner {
     pub(crate) home: Option<SocketAddr>,
 }
 
+/// How often the controller asks a gateway for what, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// From an attestation to the next.
+    pub(crate) cadence: u64,
+    /// A lease's life.
+    pub(crate) lease: u64,
+    /// From a look at its state to the next.
+    pub(crate) poll: u64,
+}
+
+impl Pace {
+    /// As fast as can be configured.
+    pub(crate) const FAST: Self = Self {
+        cadence: 1,
+        lease: 5,
+        poll: 60,
+    };
+}
+
 /// The image that the owner lets run.
 pub(crate) const IMAGE: &str = "an image";
 
@@ -85,15 +105,21 @@ impl Owner {
             registrar: None,
             home: None,
         };
-        owner.configure(1);
+        owner.configure(Pace::FAST);
         owner
     }
 
-    fn configure(&self, cadence: u64) {
+    /// Holds from the next start on.
+    pub(crate) fn configure(&self, pace: Pace) {
+        let Pace {
+            cadence,
+            lease,
+            poll,
+        } = pace;
         let text = format!(
             "listen = \"127.0.0.1:0\"\nsocket = \"socket\"\nstate = \"store\"\n\
              certificate = \"certificate.pem\"\nkey = \"key.pem\"\nowner-ca = \"ca.pem\"\n\
-             poll-seconds = 60\n[lease]\ncadence-seconds = {cadence}\nseconds = 5\n\
+             poll-seconds = {poll}\n[lease]\ncadence-seconds = {cadence}\nseconds = {lease}\n\
              [registrar]\nlisten = \"127.0.0.1:0\"\nartifacts = \"artifacts\"\n\
              [ca]\ncertificate = \"ca.pem\"\nkey = \"ca-key.pem\"\n\
              [verifier]\nkeys = \"verifier\"\ntpm-makers = \"tpm-makers\"\n\
@@ -137,18 +163,25 @@ impl Owner {
 
     /// Adds a box without an IDevID certificate.
     pub(crate) fn add(&self, serial: &str, node: &str) {
-        let new = NewDevice {
-            serial: Serial::try_from(serial).unwrap(),
-            node: NodeId::try_from(node).unwrap(),
-            kind: Kind::Ek,
-            site: Site {
-                addresses: vec!["192.0.2.1".parse().unwrap()],
-                ..Site::default()
-            },
-        };
+        self.add_all(&[(serial.to_owned(), node.to_owned())]);
+    }
+
+    /// Adds such boxes, by serial number and node.
+    pub(crate) fn add_all(&self, boxes: &[(String, String)]) {
         let actor = Actor::new("a test");
         self.in_store(async |store| {
-            store.add(new, &actor, OwnerTime(1)).await.unwrap();
+            for (serial, node) in boxes {
+                let new = NewDevice {
+                    serial: Serial::try_from(serial.as_str()).unwrap(),
+                    node: NodeId::try_from(node.as_str()).unwrap(),
+                    kind: Kind::Ek,
+                    site: Site {
+                        addresses: vec!["192.0.2.1".parse().unwrap()],
+                        ..Site::default()
+                    },
+                };
+                store.add(new, &actor, OwnerTime(1)).await.unwrap();
+            }
         });
     }
 
@@ -204,6 +237,11 @@ impl Owner {
                 writeln!(log, "{line}").unwrap();
             }
         });
+    }
+
+    /// The controller's process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.as_ref().expect("the controller runs").id()
     }
 
     /// Kills the controller, as a loss of power does.
