@@ -15,13 +15,14 @@ use bartizan_controller::status::{Status, TunnelStatus};
 use crate::pki::Kind;
 
 use super::{
-    appliance::{Appliance, Start},
+    appliance::Appliance,
     boot::Kernel,
     flow::let_pass,
     guest::binaries,
     measured::Image,
     netns::Netns,
     process::{Running, run},
+    reboot::power_on,
     site::{Choices, KME_PORT, Site},
     swtpm::Swtpm,
     topology::{Side, Topology},
@@ -210,7 +211,7 @@ impl ControllerProcess {
         }
     }
 
-    fn run(&self, words: &[&str]) -> String {
+    pub(super) fn run(&self, words: &[&str]) -> String {
         let mut command = Command::new(binaries().join("bartizan-controller"));
         command.args(words).arg("--socket").arg(&self.socket);
         run(&mut command)
@@ -291,17 +292,8 @@ impl Fleet {
             tpm
         });
         let [first, second] = &tpms;
-        let gateway = |side: Side, tpm: &Swtpm| {
-            let start = Start {
-                units: None,
-                configuration: site.gateway(side),
-                only: Vec::new(),
-                tpm: Some(tpm.resource_manager()),
-                measured: Some(site.measured(side)),
-            };
-            Appliance::start(&topology.side(side).gateway, side.letter(), &start)
-        };
-        let gateways = [gateway(Side::A, first), gateway(Side::B, second)];
+        let gateways = [(Side::A, first), (Side::B, second)]
+            .map(|(side, tpm)| power_on(&topology, &site, side, tpm));
         Self {
             topology,
             site,

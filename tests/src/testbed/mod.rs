@@ -3,6 +3,8 @@
 pub mod appliance;
 pub mod boot;
 pub mod capture;
+pub mod device;
+pub mod dialled;
 pub mod esp;
 pub mod fleet;
 pub mod flow;
@@ -14,6 +16,7 @@ pub mod memory;
 pub mod netns;
 pub mod plan;
 pub mod process;
+pub mod reboot;
 pub mod site;
 pub mod swtpm;
 pub mod topology;

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A TPM 2.0 that lives as long as this value; its state is in a folder and outlives it.
 #[derive(Debug)]
 pub struct Swtpm {
-    _swtpm: Running,
+    swtpm: Running,
     number: u32,
 }
 
@@ -58,10 +58,7 @@ impl Swtpm {
             .find_map(|line| number(&line.expect("read from swtpm")))
             .expect("swtpm names its device");
 
-        let tpm = Self {
-            _swtpm: swtpm,
-            number,
-        };
+        let tpm = Self { swtpm, number };
         let deadline = Instant::now() + PATIENCE;
         while !tpm.resource_manager().exists() {
             assert!(
@@ -78,6 +75,11 @@ impl Swtpm {
         chown(&device, None, Some(group)).expect("give the device to its group");
         chmod(&device, Mode::from_raw_mode(0o660)).expect("let the group use the device");
         tpm
+    }
+
+    /// Cuts its power; its state stays in its folder.
+    pub fn cut_power(&mut self) {
+        self.swtpm.kill();
     }
 
     /// `/dev/tpmrmN`: the device for the tpm role.
