@@ -17,7 +17,30 @@ pub enum Beginning {
     Finish(Farewell),
 }
 
-/// Derives it; the whole of it is this table.
+/// What becomes of a pending ownership.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settled {
+    /// The TPM keeps its LDevID: it counts.
+    Confirmed,
+    /// The TPM keeps none: it never came to be, and the box is nobody's as before.
+    Discarded,
+}
+
+/// Decides on a pending ownership, which a cut of the power left behind.
+///
+/// What is discarded had no key yet, so nothing could have been lost or quarantined with it; an
+/// ownership that was confirmed once is never pending again.
+pub fn settle(found: TpmFound, kept: Kept) -> (Kept, Option<Settled>) {
+    match (found.retired, found.ldevid, kept) {
+        (false, LdevidFound::Absent, Kept::Pending(_)) => (Kept::Nobody, Some(Settled::Discarded)),
+        (false, LdevidFound::Usable | LdevidFound::Unusable, Kept::Pending(owned)) => {
+            (Kept::Owner(owned), Some(Settled::Confirmed))
+        }
+        (_, _, kept) => (kept, None),
+    }
+}
+
+/// Derives it from what is settled; the whole of it is this table.
 pub fn beginning(found: TpmFound, kept: &Kept) -> Beginning {
     use Beginning::{Finish, Quarantine, With};
     use QuarantineReason as Reason;
@@ -31,8 +54,7 @@ pub fn beginning(found: TpmFound, kept: &Kept) -> Beginning {
         (false, LdevidFound::Absent, Kept::Owner(_)) => Quarantine(Reason::ClearedTpm),
         (false, LdevidFound::Usable, Kept::Owner(_)) => With(Event::BootedOwned),
         (false, LdevidFound::Unusable, Kept::Owner(_)) => Quarantine(Reason::Unapproved),
-        (false, LdevidFound::Usable | LdevidFound::Unusable, Kept::Nobody) => {
-            Quarantine(Reason::NoOwnership)
-        }
+        (false, LdevidFound::Usable | LdevidFound::Unusable, Kept::Nobody)
+        | (false, _, Kept::Pending(_)) => Quarantine(Reason::NoOwnership),
     }
 }

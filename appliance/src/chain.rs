@@ -1,7 +1,7 @@
 //! Certificates by hand: whom a chain names, with which key, and whether an anchor stands behind it.
 //!
-//! Times are not looked at: no clock here is the owner's. Who meets the certificate in a handshake
-//! judges them.
+//! Nothing is refused for its time: no clock here is the owner's. Who meets the certificate in a
+//! handshake judges it.
 
 use bartizan_model::config::Der;
 use bartizan_model::ids::{NodeId, Thumbprint};
@@ -47,6 +47,8 @@ pub struct Leaf {
     pub node: NodeId,
     /// Its key.
     pub key: Thumbprint,
+    /// When its time begins, in seconds since 1970: whoever signed it knew that it was no earlier.
+    pub begins: u64,
 }
 
 impl Leaf {
@@ -75,6 +77,7 @@ impl Leaf {
         Ok(Self {
             node: node(leaf)?,
             key: thumbprint(leaf)?,
+            begins: begins(leaf),
         })
     }
 }
@@ -108,6 +111,11 @@ fn node(leaf: &Certificate) -> Result<NodeId, ChainError> {
         (Some(name), None) => NodeId::try_from(name).map_err(|_| ChainError::Name),
         _ => Err(ChainError::Name),
     }
+}
+
+fn begins(leaf: &Certificate) -> u64 {
+    let begins = leaf.tbs_certificate().validity().not_before;
+    begins.to_unix_duration().as_secs()
 }
 
 fn thumbprint(leaf: &Certificate) -> Result<Thumbprint, ChainError> {

@@ -48,6 +48,7 @@ pub enum OwnershipError {
 pub struct Owned {
     ownership: Ownership,
     key: Thumbprint,
+    since: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,6 +73,7 @@ impl Owned {
         Ok(Self {
             ownership,
             key: leaf.key,
+            since: leaf.begins,
         })
     }
 
@@ -123,6 +125,11 @@ impl Owned {
     /// What was checked.
     pub fn ownership(&self) -> &Ownership {
         &self.ownership
+    }
+
+    /// When the owner last certified the LDevID, in seconds since 1970: it is no earlier.
+    pub fn since(&self) -> u64 {
+        self.since
     }
 
     /// The LDevID key.

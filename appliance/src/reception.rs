@@ -201,6 +201,18 @@ impl Reception {
                 Some(owned) => self.store.keep(owned).map_err(not_stored),
                 None => Ok(()),
             },
+            Act::KeepPending => match self.supervisor.pending() {
+                Some(owned) => self.store.keep_pending(owned).map_err(not_stored),
+                None => Ok(()),
+            },
+            Act::KeepLdevid => {
+                self.channel(Role::Bootstrap)?
+                    .send(&SupervisorToRole::KeepLdevid)?;
+                Ok(())
+            }
+            Act::Confirm => self.store.confirm().map_err(not_stored),
+            Act::Discard => self.store.discard().map_err(not_stored),
+            Act::Time(role) => self.tell_time(role),
             Act::Renew(role) => self.renew(role),
             Act::BeginEnd(farewell) => self.store.begin_end(farewell).map_err(not_stored),
             Act::Dismiss(farewell) => {
@@ -247,12 +259,19 @@ impl Reception {
             .of(role, state, owned, &self.sources, running.is_some());
         let config = config
             .ok_or_else(|| Fault::new(Exit::Software, format!("{role:?} without an owner")))?;
+        self.tell_time(role)?;
         let start = SupervisorToRole::Start(config);
         let channel = self.channel(role)?;
         match running {
             Some(running) => channel.send_fd(&start, running)?,
             None => channel.send(&start)?,
         }
+        Ok(())
+    }
+
+    fn tell_time(&mut self, role: Role) -> Result<(), Fault> {
+        let known = SupervisorToRole::Time(self.supervisor.time());
+        self.channel(role)?.send(&known)?;
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! Where ownership outlives a boot: one document in the state folder.
 //!
-//! When ownership is to end, the document is first put aside under a name that says how, so that an
-//! end that was begun is carried through whatever happens on the way.
+//! When ownership begins, the document is written under a name of its own before the TPM keeps the
+//! LDevID, and gets its name after: whenever the power is cut, the TPM alone says whether the
+//! ownership came to be. When ownership is to end, the document is first put aside under a name that
+//! says how, so that an end that was begun is carried through whatever happens on the way.
 
 use std::path::Path;
 
@@ -12,6 +14,9 @@ use crate::ownership::{DOCUMENT_MAX, Owned, OwnershipError};
 
 /// The name of the document.
 pub const DOCUMENT: &str = "ownership.json";
+
+/// The name of a document whose LDevID the TPM may or may not keep.
+const PENDING: &str = "ownership.pending";
 
 /// Names of a document whose end has begun.
 const RELEASED: &str = "ownership.released";
@@ -24,6 +29,8 @@ pub enum Kept {
     Nobody,
     /// An owner.
     Owner(Box<Owned>),
+    /// An owner, if the TPM keeps the LDevID.
+    Pending(Box<Owned>),
     /// An owner whose end has begun.
     Ending(Farewell),
     /// A document that does not count.
@@ -55,13 +62,16 @@ impl Store {
                 return Ok(Kept::Ending(farewell));
             }
         }
-        let Some(bytes) = self.0.read(DOCUMENT, DOCUMENT_MAX)? else {
-            return Ok(Kept::Nobody);
-        };
-        Ok(match Owned::decode(&bytes) {
-            Ok(owned) => Kept::Owner(Box::new(owned)),
-            Err(error) => Kept::Broken(error),
-        })
+        let stands: [(_, fn(_) -> _); 2] = [(DOCUMENT, Kept::Owner), (PENDING, Kept::Pending)];
+        for (name, kept) in stands {
+            if let Some(bytes) = self.0.read(name, DOCUMENT_MAX)? {
+                return Ok(match Owned::decode(&bytes) {
+                    Ok(owned) => kept(Box::new(owned)),
+                    Err(error) => Kept::Broken(error),
+                });
+            }
+        }
+        Ok(Kept::Nobody)
     }
 
     /// Keeps an ownership in the place of any other.
@@ -72,6 +82,34 @@ impl Store {
     pub fn keep(&self, owned: &Owned) -> Result<(), FolderError> {
         let bytes = owned.encode().map_err(FolderError::unworded)?;
         self.0.write(DOCUMENT, &bytes)
+    }
+
+    /// Keeps an ownership that counts only if the TPM keeps its LDevID.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]; what was kept before still is.
+    pub fn keep_pending(&self, owned: &Owned) -> Result<(), FolderError> {
+        let bytes = owned.encode().map_err(FolderError::unworded)?;
+        self.0.write(PENDING, &bytes)
+    }
+
+    /// Lets the pending ownership count: the TPM keeps its LDevID.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]; it is still pending.
+    pub fn confirm(&self) -> Result<(), FolderError> {
+        self.0.rename(PENDING, DOCUMENT)
+    }
+
+    /// Forgets the pending ownership: the TPM does not keep its LDevID.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`].
+    pub fn discard(&self) -> Result<(), FolderError> {
+        self.0.remove([PENDING])
     }
 
     /// Puts the ownership aside: its end has begun.

@@ -9,10 +9,10 @@ use bartizan_model::lifecycle::{Event, Lifecycle};
 use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor};
 use bartizan_model::ownership::Ownership;
 use bartizan_model::report::{OwnerReport, QuarantineReason, Snapshot, TunnelReport};
-use bartizan_model::time::BootTime;
+use bartizan_model::time::{BootTime, KnownTime};
 use bartizan_process::{Exit, Fault};
 
-use crate::boot::{Beginning, beginning};
+use crate::boot::{Beginning, Settled, beginning, settle};
 use crate::config::Required;
 use crate::ownership::Owned;
 use crate::roles::{EDGES, EdgeRow, ROLES, edges_of, row_of};
@@ -40,6 +40,16 @@ pub enum Act {
     StoreRunning,
     /// Keep the ownership as it stands.
     Keep,
+    /// Keep the ownership, which counts only if the TPM keeps its LDevID.
+    KeepPending,
+    /// Tell bootstrap that the TPM may keep the LDevID.
+    KeepLdevid,
+    /// Let the pending ownership count.
+    Confirm,
+    /// Forget the pending ownership.
+    Discard,
+    /// Tell a started role what is known of the owner's time.
+    Time(Role),
     /// Tell a started role the renewed LDevID certificate.
     Renew(Role),
     /// Put the ownership aside: its end begins.
@@ -74,6 +84,7 @@ pub struct Supervisor {
     /// Whether the TPM has been looked into.
     found: bool,
     quarantine: Option<QuarantineReason>,
+    time: KnownTime,
     /// The end that tpm was told to bring about.
     farewell: Option<Farewell>,
     home: bool,
@@ -96,6 +107,7 @@ impl Supervisor {
             kept,
             found: false,
             quarantine: None,
+            time: KnownTime::default(),
             farewell: None,
             home: false,
             in_force: false,
@@ -115,6 +127,20 @@ impl Supervisor {
         } else {
             None
         }
+    }
+
+    /// The ownership that counts only if the TPM keeps its LDevID.
+    pub fn pending(&self) -> Option<&Owned> {
+        if let Kept::Pending(owned) = &self.kept {
+            Some(owned)
+        } else {
+            None
+        }
+    }
+
+    /// What is known of the owner's time.
+    pub fn time(&self) -> KnownTime {
+        self.time
     }
 
     /// Whether a session with the controller stands.
@@ -215,8 +241,20 @@ impl Supervisor {
             (Some(Standing::Started), Role::Bootstrap, Said::OwnerFound) => {
                 self.step(Event::OwnerFound)
             }
-            (Some(Standing::Started), Role::Bootstrap, Said::Enrolled(ownership)) => {
+            (Some(Standing::Started), Role::Bootstrap, Said::Enrolled(ownership))
+                if self.state == Lifecycle::Enrolling && self.pending().is_none() =>
+            {
                 self.enrol(*ownership)
+            }
+            (Some(Standing::Started), Role::Bootstrap, Said::LdevidKept)
+                if self.pending().is_some() =>
+            {
+                self.step(Event::LdevidStored)?;
+                Ok(vec![Act::Confirm, Act::BeginAgain("enrolled")])
+            }
+            (Some(Standing::Started), Role::Engine, Said::OwnerTime(moment)) => {
+                let owner = Some(moment);
+                Ok(self.learn(KnownTime { floor: 0, owner }))
             }
             (Some(Standing::Started), Role::Engine, Said::Ordered(farewell))
                 if self.farewell.is_none() && self.owned().is_some() =>
@@ -287,6 +325,25 @@ impl Supervisor {
     /// Goes on from what the TPM holds.
     fn begin(&mut self, found: TpmFound) -> Result<Vec<Act>, Fault> {
         self.found = true;
+        let (kept, settled) = settle(found, core::mem::replace(&mut self.kept, Kept::Nobody));
+        self.kept = kept;
+        let since = self.owned().map_or(0, Owned::since);
+        self.learn(KnownTime {
+            floor: found.time.max(since),
+            owner: None,
+        });
+        let mut acts: Vec<_> = settled
+            .map(|settled| match settled {
+                Settled::Confirmed => Act::Confirm,
+                Settled::Discarded => Act::Discard,
+            })
+            .into_iter()
+            .collect();
+        acts.extend(self.set_out(found)?);
+        Ok(acts)
+    }
+
+    fn set_out(&mut self, found: TpmFound) -> Result<Vec<Act>, Fault> {
         match beginning(found, &self.kept) {
             Beginning::With(event) => self.step(event),
             Beginning::Quarantine(reason) => {
@@ -307,13 +364,27 @@ impl Supervisor {
         }
     }
 
-    /// Takes the owner that bootstrap has enrolled with.
+    /// Takes the owner that bootstrap has enrolled with. The TPM keeps the LDevID only once the
+    /// ownership is on the disk, and only then does it count.
     fn enrol(&mut self, ownership: Ownership) -> Result<Vec<Act>, Fault> {
-        self.step(Event::LdevidStored)?;
         let owned = Owned::new(ownership)
             .map_err(|error| Fault::because(Exit::Protocol, "the ownership", error))?;
-        self.kept = Kept::Owner(Box::new(owned));
-        Ok(vec![Act::Keep, Act::BeginAgain("enrolled")])
+        self.kept = Kept::Pending(Box::new(owned));
+        Ok(vec![Act::KeepPending, Act::KeepLdevid])
+    }
+
+    /// Adds what is known of the owner's time, and tells those that judge certificates by it.
+    fn learn(&mut self, time: KnownTime) -> Vec<Act> {
+        let known = self.time.and(time);
+        if known == self.time {
+            return Vec::new();
+        }
+        self.time = known;
+        [Role::Control, Role::Peer, Role::Qkd]
+            .into_iter()
+            .filter(|role| self.is_started(*role))
+            .map(Act::Time)
+            .collect()
     }
 
     /// Takes a certificate that the controller sent, if it is one for us.
@@ -323,11 +394,14 @@ impl Supervisor {
         };
         match owned.renewed(chain) {
             Ok(renewed) => {
+                let floor = renewed.since();
                 self.kept = Kept::Owner(Box::new(renewed));
+                let known = self.learn(KnownTime { floor, owner: None });
                 let told = [Role::Control, Role::Peer].into_iter();
                 let told = told.filter(|role| self.is_started(*role));
                 core::iter::once(Act::Keep)
                     .chain(told.map(Act::Renew))
+                    .chain(known)
                     .collect()
             }
             Err(error) => {

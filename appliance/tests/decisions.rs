@@ -11,12 +11,16 @@ use bartizan::supervisor::{Act, Supervisor, missing};
 use bartizan_model::identity::{Farewell, LdevidFound, TpmFound};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor as Said};
-use bartizan_model::time::BootTime;
+use bartizan_model::time::{BootTime, KnownTime, OwnerMoment};
 use bartizan_process::{Exit, Fault};
 
 mod owner;
 
 const NOW: BootTime = BootTime(Duration::from_secs(1000));
+const MOMENT: OwnerMoment = OwnerMoment {
+    seconds: 1_800_000_000,
+    at: BootTime(Duration::from_secs(900)),
+};
 const LEASE: Duration = Duration::from_mins(5);
 
 #[test]
@@ -293,6 +297,34 @@ fn a_kernel_that_lacks_something_is_named_in_the_configuration() {
 }
 
 #[test]
+fn owner_time_is_told_to_those_that_judge_certificates_and_never_goes_back() {
+    let mut supervisor = supervisor();
+    let acts = lock_all_down(&mut supervisor);
+    assert!(acts.contains(&Act::Start(Role::Control)));
+    let floor = supervisor.owned().unwrap().since();
+    assert_eq!(supervisor.time(), KnownTime { floor, owner: None });
+
+    let acts = supervisor
+        .hears(NOW, Role::Engine, Said::OwnerTime(MOMENT))
+        .unwrap();
+    // Peer and qkd are not at work yet; they are told before they start.
+    assert_eq!(acts, [Act::Time(Role::Control)]);
+    assert_eq!(supervisor.time().owner, Some(MOMENT));
+    supervisor
+        .hears(NOW, Role::Engine, Said::LeaseAccepted(LEASE))
+        .unwrap();
+    let [earlier, later] =
+        [MOMENT.seconds - 1, MOMENT.seconds + 1].map(|seconds| OwnerMoment { seconds, ..MOMENT });
+    let acts = supervisor.hears(NOW, Role::Engine, Said::OwnerTime(earlier));
+    assert_eq!(acts.unwrap(), []);
+    assert_eq!(supervisor.time().owner, Some(MOMENT));
+    let acts = supervisor.hears(NOW, Role::Engine, Said::OwnerTime(later));
+    let told = [Role::Control, Role::Peer, Role::Qkd];
+    assert_eq!(acts.unwrap(), told.map(Act::Time));
+    assert_eq!(supervisor.time().owner, Some(later));
+}
+
+#[test]
 fn a_role_says_only_what_its_row_allows() {
     for row in ROLES {
         // The TPM is looked into once; bootstrap has no part where there is an owner.
@@ -302,6 +334,7 @@ fn a_role_says_only_what_its_row_allows() {
             Said::Gone(Farewell::Retire),
             Said::OwnerFound,
             Said::Enrolled(Box::new(owner::owned().ownership().clone())),
+            Said::LdevidKept,
         ];
         if row.role != Role::Engine {
             said.extend([
@@ -309,6 +342,7 @@ fn a_role_says_only_what_its_row_allows() {
                 Said::LeaseLost,
                 Said::PolicyInForce(true),
                 Said::Ordered(Farewell::Release),
+                Said::OwnerTime(MOMENT),
                 tunnel_gone(),
             ]);
         }
@@ -424,6 +458,7 @@ fn found(ldevid: LdevidFound) -> Said {
     Said::Found(TpmFound {
         ldevid,
         retired: false,
+        time: 0,
     })
 }
 

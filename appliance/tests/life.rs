@@ -121,8 +121,33 @@ fn an_owner_that_is_found_is_enrolled_with_once_and_kept() {
     let again = supervisor.hears(NOW, Role::Bootstrap, Said::OwnerFound);
     assert_eq!(again.unwrap_err().exit(), Exit::Protocol);
     let acts = supervisor.hears(NOW, Role::Bootstrap, enrolled()).unwrap();
-    assert_eq!(acts, [Act::Keep, Act::BeginAgain("enrolled")]);
-    assert_eq!(supervisor.owned().map(Owned::ownership), Some(&ownership));
+    assert_eq!(acts, [Act::KeepPending, Act::KeepLdevid]);
+    assert_eq!(supervisor.pending().map(Owned::ownership), Some(&ownership));
+    assert!(supervisor.owned().is_none());
+    assert_eq!(supervisor.state(), Lifecycle::Enrolling);
+    let acts = supervisor
+        .hears(NOW, Role::Bootstrap, Said::LdevidKept)
+        .unwrap();
+    assert_eq!(acts, [Act::Confirm, Act::BeginAgain("enrolled")]);
+}
+
+#[test]
+fn enrolment_takes_its_steps_in_order_and_once() {
+    let ownership = Owner::new().ownership();
+    let enrolled = || Said::Enrolled(Box::new(ownership.clone()));
+    for said in [
+        vec![Said::LdevidKept],
+        vec![Said::OwnerFound, Said::LdevidKept],
+        vec![Said::OwnerFound, enrolled(), enrolled()],
+    ] {
+        let (mut supervisor, _) = begin(Kept::Nobody, LdevidFound::Absent);
+        let mut outcome = Ok(Vec::new());
+        for said in said {
+            assert!(outcome.is_ok());
+            outcome = supervisor.hears(NOW, Role::Bootstrap, said);
+        }
+        assert_eq!(outcome.unwrap_err().exit(), Exit::Protocol);
+    }
 }
 
 #[test]
@@ -274,7 +299,11 @@ fn begin(kept: Kept, ldevid: LdevidFound) -> (Supervisor, Vec<Act>) {
 fn begin_with(kept: Kept, ldevid: LdevidFound, retired: bool) -> (Supervisor, Vec<Act>) {
     let mut supervisor = Supervisor::new(Required::ALL, kept);
     join_all(&mut supervisor);
-    let found = Said::Found(TpmFound { ldevid, retired });
+    let found = Said::Found(TpmFound {
+        ldevid,
+        retired,
+        time: 0,
+    });
     let acts = supervisor.hears(NOW, Role::Tpm, found).unwrap();
     for row in ROLES {
         let state = supervisor.state();

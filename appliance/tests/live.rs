@@ -363,6 +363,10 @@ fn an_owner_that_was_enrolled_with_is_kept_and_all_begin_again() {
     let ownership = Box::new(owned.ownership().clone());
     bootstrap.send(&Said::Enrolled(ownership)).unwrap();
     let state = live.dir.join("state");
+    while next(&mut bootstrap).unwrap().message != SupervisorToRole::KeepLdevid {}
+    let kept = Store::open(&state).unwrap().read().unwrap();
+    assert!(matches!(kept, Kept::Pending(kept) if *kept == owned));
+    bootstrap.send(&Said::LdevidKept).unwrap();
     loop {
         match next(&mut bootstrap) {
             Ok(_) => {}

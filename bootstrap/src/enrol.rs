@@ -7,14 +7,17 @@ use bartizan_bootstrap_protocol::enrol::frame::{Deframer, frame};
 use bartizan_bootstrap_protocol::enrol::gateway::{Ended, Greeted, ownership};
 use bartizan_bootstrap_protocol::enrol::{Hello, MESSAGE_MAX, Request, Software};
 use bartizan_evidence::binding;
+use bartizan_evidence::lease::OwnerTime;
 use bartizan_evidence::quote::{AttestationKey, Quote};
 use bartizan_model::config::{BootstrapConfig, Der};
 use bartizan_model::identity::{Floor, Log, PcrSelection, Quoted};
 use bartizan_model::ids::NodeId;
 use bartizan_model::ownership::Ownership;
-use bartizan_model::time::BootTime;
+use bartizan_model::time::{BootTime, KnownTime};
 use bartizan_process::boot_time;
-use bartizan_tls::{Anchors, Application, Encounter, Tpm, connect_registrar, registrar_client};
+use bartizan_tls::{
+    Anchors, Application, Clock, Encounter, Tpm, connect_registrar, registrar_client,
+};
 use core::net::SocketAddr;
 use der::Decode as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -41,6 +44,8 @@ pub(crate) struct Registrar {
     pub(crate) address: SocketAddr,
     pub(crate) name: NodeId,
     pub(crate) anchors: Vec<Der>,
+    /// What is known of the owner's time.
+    pub(crate) time: KnownTime,
 }
 
 /// What the box is, for any session.
@@ -52,12 +57,16 @@ pub(crate) struct Gateway<'a> {
 }
 
 impl Gateway<'_> {
-    /// Enrols with an owner. What it returns is kept in the TPM already.
+    /// Enrols with an owner. The LDevID of what it returns is not kept in the TPM yet.
     pub(crate) async fn enrol(&self, owner: Owner) -> Result<Ownership, AttemptError> {
         let registrar = Registrar {
             address: owner.site.registrar,
             name: owner.site.controller.clone(),
             anchors: owner.site.anchors.clone(),
+            time: KnownTime {
+                floor: owner.since.0,
+                owner: None,
+            },
         };
         let met = self.meet(&registrar).await?;
         let qualifying = binding::certify(&met.channel_binding);
@@ -65,7 +74,7 @@ impl Gateway<'_> {
             epoch: owner.epoch,
             ldevid: Box::new(tpm::create_ldevid(self.tpm, qualifying)?),
         };
-        let enrolment = match self.session(met, request, &registrar.anchors).await? {
+        let enrolment = match self.session(met, request, &registrar).await? {
             Ended::Enrolled(enrolment) => *enrolment,
             Ended::Refused(reason) => return Err(AttemptError::Registrar(reason)),
             Ended::Reported => return Err(AttemptError::OwnEvidence),
@@ -75,19 +84,21 @@ impl Gateway<'_> {
         // An older voucher must not count from here on, even if the power is cut now.
         tpm::raise_floor(self.tpm, Floor::Ownership, ownership.epoch)?;
         if let Some(since) = begins(&ownership.ldevid) {
+            let since = since.max(self.identity.device.time_floor.0);
             tpm::raise_floor(self.tpm, Floor::Time, since)?;
         }
-        tpm::keep_ldevid(self.tpm)?;
         Ok(ownership)
+    }
+
+    /// Lets the TPM keep the LDevID of the last enrolment.
+    pub(crate) fn keep(&self) -> Result<(), AttemptError> {
+        Ok(tpm::keep_ldevid(self.tpm)?)
     }
 
     /// Tells the registrar that this boot cannot use its LDevID.
     pub(crate) async fn report(&self, registrar: &Registrar) -> Result<(), AttemptError> {
         let met = self.meet(registrar).await?;
-        match self
-            .session(met, Request::Quarantine, &registrar.anchors)
-            .await?
-        {
+        match self.session(met, Request::Quarantine, registrar).await? {
             Ended::Reported => Ok(()),
             Ended::Refused(reason) => Err(AttemptError::Registrar(reason)),
             Ended::Enrolled(_) => Err(AttemptError::OwnEvidence),
@@ -96,7 +107,8 @@ impl Gateway<'_> {
 
     async fn meet(&self, registrar: &Registrar) -> Result<Encounter, AttemptError> {
         let stream = dial(&[registrar.address]).await?;
-        let anchors = Anchors::new(&registrar.anchors)?;
+        let clock = Clock::known(registrar.time);
+        let anchors = Anchors::new(&registrar.anchors, &clock)?;
         let tls = registrar_client(
             &self.identity.chain,
             self.identity.signer.clone(),
@@ -110,7 +122,7 @@ impl Gateway<'_> {
         &self,
         mut met: Encounter,
         request: Request,
-        anchors: &[Der],
+        registrar: &Registrar,
     ) -> Result<Ended, AttemptError> {
         let hello = self.hello(request)?;
         let binding = met.channel_binding;
@@ -127,8 +139,8 @@ impl Gateway<'_> {
         let (message, proven) = challenged.prove(proof, quoted, logs, boot_time())?;
         send(&mut met, &message).await?;
         let message = receive(&mut met, proven.deadline()).await?;
-        let floor = self.identity.device.time_floor;
-        Ok(proven.ended(&message, anchors, floor, boot_time())?)
+        let floor = OwnerTime(registrar.time.floor);
+        Ok(proven.ended(&message, &registrar.anchors, floor, boot_time())?)
     }
 
     fn hello(&self, request: Request) -> Result<Hello, AttemptError> {

@@ -7,6 +7,7 @@ use bartizan_bootstrap_protocol::sztp::{Progress, Step};
 use bartizan_model::config::{BootstrapConfig, Purpose, RoleConfig, Sources};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, RoleToSupervisor, SupervisorToRole};
+use bartizan_model::time::KnownTime;
 use bartizan_process::journal::{self, Level};
 use bartizan_process::{Exit, Fault, Started, SupervisorChannel, Watchdog, boot_time};
 use bartizan_tls::{AsyncChannel, Backoff, Tpm};
@@ -48,7 +49,12 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
         .max_blocking_threads(THREADS)
         .build()
         .map_err(|error| Fault::because(Exit::OsErr, "cannot start the event loop", error))?;
-    let outcome = runtime.block_on(serve(*config, tpm, started.supervisor, started.watchdog));
+    let outcome = runtime.block_on(serve(
+        *config,
+        tpm,
+        (started.supervisor, started.watchdog),
+        started.time,
+    ));
     // What waits for the TPM must not delay the end of the process.
     runtime.shutdown_background();
     outcome
@@ -57,18 +63,21 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
 async fn serve(
     config: BootstrapConfig,
     tpm: Tpm,
-    supervisor: SupervisorChannel,
-    mut watchdog: Watchdog,
+    (supervisor, mut watchdog): (SupervisorChannel, Watchdog),
+    time: KnownTime,
 ) -> Result<(), Fault> {
     let mut supervisor = AsyncChannel::new(supervisor)?;
     let (sources, seen_sources) = watch::channel(config.sources.clone());
     let (state, seen_state) = watch::channel(Lifecycle::Factory);
+    let (keep, may_keep) = watch::channel(false);
     let (say, mut words) = mpsc::channel(1);
     let worker = Worker {
         config: Arc::new(config),
         tpm,
         sources: seen_sources,
         state: seen_state,
+        may_keep,
+        time,
         say,
     };
     // It waits for the TPM, so it has a thread of its own; its sockets are this loop's.
@@ -83,11 +92,13 @@ async fn serve(
                     // The worker may have ended; then the loop does, too.
                     Some(SupervisorToRole::Lifecycle(now)) => drop(state.send(now)),
                     Some(SupervisorToRole::Sources(now)) => drop(sources.send(*now)),
+                    Some(SupervisorToRole::KeepLdevid) => drop(keep.send(true)),
                     Some(
                         SupervisorToRole::End(_)
                         | SupervisorToRole::Start(_)
                         | SupervisorToRole::Ldevid(_)
-                        | SupervisorToRole::Farewell(_),
+                        | SupervisorToRole::Farewell(_)
+                        | SupervisorToRole::Time(_),
                     ) => {
                         return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                     }
@@ -111,6 +122,9 @@ struct Worker {
     tpm: Tpm,
     sources: watch::Receiver<Sources>,
     state: watch::Receiver<Lifecycle>,
+    /// Whether the ownership is on the disk.
+    may_keep: watch::Receiver<bool>,
+    time: KnownTime,
     say: mpsc::Sender<RoleToSupervisor>,
 }
 
@@ -127,6 +141,7 @@ impl Worker {
                     address: registrar,
                     name,
                     anchors,
+                    time: self.time,
                 };
                 self.report_for_ever(&registrar).await
             }
@@ -182,10 +197,14 @@ impl Worker {
         for _ in 0..ENROLMENTS_MAX {
             match gateway.enrol(sought.owner.clone()).await {
                 Ok(ownership) => {
-                    self.report(identity, &sought, Step::BootstrapComplete)
-                        .await;
                     let enrolled = RoleToSupervisor::Enrolled(Box::new(ownership));
                     self.tell_supervisor(enrolled).await?;
+                    let on_the_disk = self.may_keep.wait_for(|may_keep| *may_keep);
+                    gone(on_the_disk.await.is_err())?;
+                    gateway.keep().map_err(kept_by_nobody)?;
+                    self.report(identity, &sought, Step::BootstrapComplete)
+                        .await;
+                    self.tell_supervisor(RoleToSupervisor::LdevidKept).await?;
                     // The supervisor ends everything, us too.
                     return core::future::pending().await;
                 }
@@ -255,6 +274,17 @@ fn gone(is_gone: bool) -> Result<(), Fault> {
         Err(Fault::new(Exit::Software, "the loop is gone"))
     } else {
         Ok(())
+    }
+}
+
+/// The ownership is pending and comes to nothing; the next start looks for an owner again.
+fn kept_by_nobody(error: AttemptError) -> Fault {
+    match error.fatal() {
+        Ok(error) => Fault::new(
+            Exit::TempFail,
+            format!("the TPM does not keep the LDevID: {}", error.words()),
+        ),
+        Err(fault) => fault,
     }
 }
 

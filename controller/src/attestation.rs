@@ -42,6 +42,9 @@ pub(crate) struct Attester {
     serial: Serial,
     node: NodeId,
     ldevid: Thumbprint,
+    /// When the certificate ends that the gateway shows. The record may know a later one, which
+    /// never came to it.
+    not_after: OwnerTime,
     channel: ChannelBinding,
     /// The last quote that the logs explained.
     passed: Option<Passed>,
@@ -97,6 +100,7 @@ impl Attester {
         verifier: &Arc<Verifier>,
         device: &Device,
         ldevid: Thumbprint,
+        not_after: OwnerTime,
         channel: ChannelBinding,
     ) -> Result<Self, Turned> {
         let certified = device.certificate().ok_or(Turned::Unknown)?;
@@ -115,10 +119,17 @@ impl Attester {
             serial: device.serial().clone(),
             node: device.node().clone(),
             ldevid,
+            not_after,
             channel,
             passed: None,
             seen: Seen::of(device),
         })
+    }
+
+    /// Whether the gateway's certificate has ended. What it shows besides is good for nothing then
+    /// but a new one, or the owner's word that it is over.
+    pub(crate) fn is_lapsed(&self) -> bool {
+        self.not_after < owner_time()
     }
 
     /// Whose record it is.
@@ -204,6 +215,7 @@ impl Attester {
             .verifier
             .lease_for(&self.node, self.ldevid, nonce, Status::Affirming, now);
         let renewed = self.renewed(device, now).transpose();
+
         let ((lease, lease_end), renewed) = match (lease, renewed) {
             (Ok(lease), Ok(renewed)) => (lease, renewed),
             (Err(error), _) | (_, Err(error)) => {
@@ -216,6 +228,9 @@ impl Attester {
             }
         };
         let (ldevid, certificate) = renewed.unzip();
+        let not_after = certificate
+            .as_ref()
+            .map_or(self.not_after, |renewed| renewed.not_after);
         let attestation = Attestation {
             pins: judged.pins,
             clock: judged.clock,
@@ -249,6 +264,7 @@ impl Attester {
         };
         match link.order(&grant).await? {
             Ok(()) => {
+                self.not_after = not_after;
                 desk.leased(&self.node, self.verifier.lease());
                 Ok(Again::Later)
             }
@@ -268,7 +284,7 @@ impl Attester {
     ) -> Option<Result<(Vec<Der>, Certificate), crate::verifier::GrantError>> {
         let certificate = device.certificate()?;
         let half = CERTIFICATE_LIFE.checked_div(2).unwrap_or_default();
-        if certificate.not_after.since(now) >= half {
+        if self.not_after.since(now) >= half {
             return None;
         }
         let key = spki(&Der(certificate.der.0.clone())).ok()?;

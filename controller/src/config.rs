@@ -12,7 +12,7 @@ use bartizan_bootstrap_protocol::certificate::{Certificate, CertificateError};
 use bartizan_bootstrap_protocol::cms::MlDsa65Key;
 use bartizan_model::config::{Der, Groups};
 use bartizan_model::ids::{IdError, NodeId};
-use bartizan_tls::{Anchors, Identity, TlsError, database_client};
+use bartizan_tls::{Anchors, Clock, Identity, TlsError, database_client};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -213,7 +213,7 @@ impl Config {
         let key = any_supported_type(&private_key(&key)?).map_err(ConfigError::Key)?;
         let identity = Identity::new(&certificates(&chain)?, key)?;
         let owner_ca = certificates(&folder.join(document.owner_ca))?;
-        let anchors = Anchors::new(&owner_ca)?;
+        let anchors = Anchors::new(&owner_ca, &Clock::system())?;
         let owner = owner_ca.iter().map(|der| Certificate::from_der(&der.0));
         let owner = owner
             .collect::<Result<_, _>>()
@@ -257,7 +257,10 @@ impl RestDocument {
     fn read(self, folder: &Path) -> Result<RestConfig, ConfigError> {
         Ok(RestConfig {
             listen: self.listen,
-            anchors: Anchors::new(&certificates(&folder.join(self.operator_ca))?)?,
+            anchors: Anchors::new(
+                &certificates(&folder.join(self.operator_ca))?,
+                &Clock::system(),
+            )?,
         })
     }
 }
@@ -291,7 +294,8 @@ fn place(
         (None, Some(document)) => {
             let tls = match document.anchors {
                 Some(path) => {
-                    let anchors = Anchors::new(&certificates(&folder.join(path))?)?;
+                    let anchors =
+                        Anchors::new(&certificates(&folder.join(path))?, &Clock::system())?;
                     Some(database_client(&anchors, document.groups)?)
                 }
                 None => None,

@@ -53,6 +53,9 @@ pub(crate) enum LinkError {
     /// It greets twice, or answers what was not asked.
     #[error("the gateway said something out of turn")]
     OutOfTurn,
+    /// It has a certificate again, and is to come with that.
+    #[error("the gateway comes back with its renewed certificate")]
+    Renewed,
     /// Its owner does not want it.
     #[error("the gateway is turned away")]
     Turned(#[from] Turned),

@@ -7,6 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bartizan_evidence::lease::OwnerTime;
 use bartizan_model::ids::NodeId;
 use bartizan_process::journal::{self, Level};
 use bartizan_tls::{Established, TlsError, call_home_client, connect_home};
@@ -18,6 +19,7 @@ use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::sleep;
 
 use crate::attestation::Attester;
+use crate::clock::owner_time;
 use crate::config::Config;
 use crate::config::attested::Attested;
 use crate::desk::Desk;
@@ -297,15 +299,20 @@ async fn admit(
         stream,
         node,
         ldevid,
+        not_after,
         channel_binding,
     } = established;
+    let not_after = OwnerTime(not_after);
     let attester = match verifier {
+        None if not_after < owner_time() => {
+            return Err(turned("its certificate has ended".to_owned()));
+        }
         None => None,
         Some(verifier) => {
             let device = desk.store.device_of(&node).await;
             let device = device.map_err(|error| turned(chain(&error)))?;
             let device = device.ok_or_else(unknown)?;
-            let attester = Attester::new(verifier, &device, ldevid, channel_binding);
+            let attester = Attester::new(verifier, &device, ldevid, not_after, channel_binding);
             Some(attester.map_err(|why| turned(chain(&why)))?)
         }
     };

@@ -56,17 +56,65 @@ struct Due {
 impl Call {
     /// Speaks with the gateway until the session is over.
     pub(crate) async fn attend(mut self, desk: &Desk) -> LinkError {
-        match self.work(desk).await {
+        let lapsed = self.attester.as_ref().is_some_and(Attester::is_lapsed);
+        let over = if lapsed {
+            self.readmit(desk).await
+        } else {
+            self.work(desk).await
+        };
+        match over {
             Ok(never) => match never {},
             Err(error) => error,
         }
     }
 
+    /// Speaks with a gateway that was off for so long that its certificate has ended: it is attested
+    /// as every other and gets a new one, and nothing else happens in this session.
+    async fn readmit(&mut self, desk: &Desk) -> Result<core::convert::Infallible, LinkError> {
+        desk.tell(&self.node, "its certificate has ended");
+        desk.count("certificate-lapsed");
+        let mut record = self.watch(desk);
+        self.link.greet().await?;
+        loop {
+            let pause = match self.renew_lease(desk).await? {
+                Again::Later => cadence(desk.lease_cadence),
+                Again::Soon => desk.lease_cadence.min(LEASE_PAUSE),
+            };
+            if !self.attester.as_ref().is_some_and(Attester::is_lapsed) {
+                return Err(LinkError::Renewed);
+            }
+            let next = after(Instant::now(), pause);
+            loop {
+                tokio::select! {
+                    // What it tells is not asked for here.
+                    notice = self.link.notice() => drop(notice?),
+                    () = changed(record.as_mut()) => {
+                        if self.is_urgent(desk).await {
+                            break;
+                        }
+                    }
+                    () = sleep_until(next) => break,
+                }
+            }
+        }
+    }
+
+    /// The record, to be watched for changes.
+    fn watch(&self, desk: &Desk) -> Option<watch::Receiver<u64>> {
+        let attester = self.attester.as_ref()?;
+        Some(desk.store.watch(attester.serial()))
+    }
+
+    /// Whether the record, which has changed, asks for an attestation at once.
+    async fn is_urgent(&mut self, desk: &Desk) -> bool {
+        match &mut self.attester {
+            Some(attester) => attester.is_urgent(desk).await,
+            None => false,
+        }
+    }
+
     async fn work(&mut self, desk: &Desk) -> Result<core::convert::Infallible, LinkError> {
-        let mut record = self.attester.as_ref().map(|attester| {
-            let serial = attester.serial();
-            desk.store.watch(serial)
-        });
+        let mut record = self.watch(desk);
         self.link.greet().await?;
         if let Err(refusal) = self.link.order(&Request::Subscribe).await? {
             return Err(LinkError::Refused("tell what happens", refusal));
@@ -122,9 +170,7 @@ impl Call {
             // The desk outlives its sessions, so the sender never goes away.
             _changed = self.desired.changed() => self.desired.mark_changed(),
             () = changed(record) => {
-                if let Some(attester) = &mut self.attester
-                    && attester.is_urgent(desk).await
-                {
+                if self.is_urgent(desk).await {
                     due.lease = Instant::now();
                 }
             }

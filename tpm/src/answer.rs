@@ -87,12 +87,14 @@ impl Prepared {
             Err(error) => return Err(error),
         };
         let retired = is_retired(tpm)?;
+        let time = floor::read_all(tpm)?.time.unwrap_or_default();
         Ok((
             keys,
             ldevid,
             TpmFound {
                 ldevid: state,
                 retired,
+                time,
             },
         ))
     }

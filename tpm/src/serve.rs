@@ -160,7 +160,9 @@ impl TpmRole {
                 SupervisorToRole::End(_)
                 | SupervisorToRole::Start(_)
                 | SupervisorToRole::Ldevid(_)
-                | SupervisorToRole::Sources(_),
+                | SupervisorToRole::Sources(_)
+                | SupervisorToRole::Time(_)
+                | SupervisorToRole::KeepLdevid,
                 _,
             ) => Err(Fault::new(
                 Exit::Protocol,

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use bartizan_model::config::ControlConfig;
 use bartizan_model::ids::NodeId;
 use bartizan_netconf::SessionId;
-use bartizan_tls::{Anchors, Backoff, Established, Identity, Signer, TlsError, accept, server};
+use bartizan_tls::{
+    Anchors, Backoff, Clock, Established, Identity, Signer, TlsError, accept, server,
+};
 use rustix::net::sockopt;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
@@ -40,6 +42,7 @@ const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(50);
 pub(crate) struct Home {
     config: ControlConfig,
     identity: Identity,
+    clock: Clock,
     tls: Arc<ServerConfig>,
     backoff: Backoff,
     last_session: u32,
@@ -90,12 +93,17 @@ pub(crate) enum Step {
 }
 
 impl Home {
-    pub(crate) fn new(config: ControlConfig, signer: Signer) -> Result<Self, TlsError> {
-        let anchors = Anchors::new(&config.anchors)?;
+    pub(crate) fn new(
+        config: ControlConfig,
+        signer: Signer,
+        clock: Clock,
+    ) -> Result<Self, TlsError> {
+        let anchors = Anchors::new(&config.anchors, &clock)?;
         let identity = Identity::new(&config.chain, Arc::new(signer))?;
         Ok(Self {
             tls: server(&identity, &anchors)?,
             identity,
+            clock,
             config,
             backoff: BACKOFF,
             last_session: 0,
@@ -106,6 +114,11 @@ impl Home {
     /// Who we are in the handshakes to come.
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// By which the controller's certificate is judged.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The connection, while a session is open on it.

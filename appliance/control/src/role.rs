@@ -10,7 +10,7 @@ use bartizan_netconf::UnixTime;
 use bartizan_netconf::server::{Ended, Finding, Gateway, Heard, Inquiry, Unfound};
 use bartizan_process::journal::{Level, log};
 use bartizan_process::{Counters, Exit, Fault, Started, SupervisorChannel, Watchdog, boot_time};
-use bartizan_tls::{AsyncChannel, Signer, TlsError, Tpm};
+use bartizan_tls::{AsyncChannel, Clock, Signer, TlsError, Tpm};
 use tokio::time::sleep;
 
 use crate::copy;
@@ -56,8 +56,8 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
             gateway,
             engine,
             tpm,
-            started.supervisor,
-            started.watchdog,
+            (started.supervisor, started.watchdog),
+            Clock::known(started.time),
         )?;
         control.run().await
     });
@@ -107,10 +107,10 @@ impl Control {
         gateway: Gateway,
         engine: AsyncChannel<EngineToControl, ControlToEngine>,
         tpm: Tpm,
-        supervisor: SupervisorChannel,
-        watchdog: Watchdog,
+        (supervisor, watchdog): (SupervisorChannel, Watchdog),
+        clock: Clock,
     ) -> Result<Self, Fault> {
-        let home = Home::new(config, Signer::ldevid(tpm.clone())).map_err(|error| {
+        let home = Home::new(config, Signer::ldevid(tpm.clone()), clock).map_err(|error| {
             Fault::because(Exit::Config, "cannot speak with the controller", error)
         })?;
         Ok(Self {
@@ -148,11 +148,13 @@ impl Control {
                             self.gateway.entered(lifecycle);
                         }
                         Some(SupervisorToRole::Ldevid(chain)) => self.renew(&chain)?,
+                        Some(SupervisorToRole::Time(time)) => self.home.clock().learn(time),
                         Some(
                             SupervisorToRole::End(_)
                             | SupervisorToRole::Start(_)
                             | SupervisorToRole::Farewell(_)
-                            | SupervisorToRole::Sources(_),
+                            | SupervisorToRole::Sources(_)
+                            | SupervisorToRole::KeepLdevid,
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }
@@ -368,6 +370,8 @@ impl Control {
             | EngineToControl::LeaseAccepted(_)
             | EngineToControl::Tunnel(_)
             | EngineToControl::TunnelGone(_)
+            | EngineToControl::Qkd(_)
+            | EngineToControl::QkdGone(_)
             | EngineToControl::Notice(_) => {}
         }
     }

@@ -18,7 +18,7 @@ use bartizan_model::config::{EngineConfig, Unattested};
 use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
 use bartizan_model::message::LeaseRefusal;
-use bartizan_model::time::BootTime;
+use bartizan_model::time::{BootTime, OwnerMoment};
 use subtle::ConstantTimeEq;
 
 /// The longest lease that counts: what a verifier grants a gateway that may be cut off.
@@ -49,6 +49,14 @@ impl Lease {
     /// The moment from which it counts no more.
     pub fn end(&self) -> BootTime {
         self.end
+    }
+
+    /// The owner's clock, as this lease shows it.
+    pub fn owner_moment(&self) -> OwnerMoment {
+        OwnerMoment {
+            seconds: self.issued.0,
+            at: self.asked,
+        }
     }
 
     /// The boot time at which the owner's clock shows `moment`; the start of time if that was

@@ -198,11 +198,15 @@ impl Engine {
             None => self
                 .keeper
                 .accept(bytes, self.now, entropy)
-                .map(|lease| (lease.end(), lease.end().since(self.now))),
+                .map(|lease| (lease.end(), lease.owner_moment())),
         };
         match outcome {
-            Ok((end, lives)) => {
+            Ok((end, moment)) => {
+                let lives = end.since(self.now);
                 self.timers.set(Timer::Lease, Some(end));
+                // First: whoever the lease lets begin must know the time.
+                let time = RoleToSupervisor::OwnerTime(moment);
+                self.shared.outbox.supervisor.push_back(time);
                 let accepted = EngineToControl::LeaseAccepted(lives);
                 self.shared.outbox.control.push_back(accepted);
                 let accepted = RoleToSupervisor::LeaseAccepted(lives);

@@ -187,7 +187,9 @@ impl Neighbours {
                     | SupervisorToRole::Start(_)
                     | SupervisorToRole::Ldevid(_)
                     | SupervisorToRole::Farewell(_)
-                    | SupervisorToRole::Sources(_),
+                    | SupervisorToRole::Sources(_)
+                    | SupervisorToRole::Time(_)
+                    | SupervisorToRole::KeepLdevid,
                     _,
                 ) => {
                     return Err(Fault::new(

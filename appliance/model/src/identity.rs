@@ -125,6 +125,8 @@ pub struct TpmFound {
     pub ldevid: LdevidFound,
     /// The owner ordered the end of this box.
     pub retired: bool,
+    /// [`Floor::Time`]; 0 if it was never written.
+    pub time: u64,
 }
 
 /// An LDevID key, as it was found.

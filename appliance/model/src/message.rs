@@ -19,6 +19,7 @@ pub use crate::message::tpm::{FromTpm, ToTpm};
 use crate::ownership::Ownership;
 use crate::policy::{Direction, DontFragment, Lifetime, Mode, Policy, Suite, TrafficSelector};
 use crate::report::{Notice, TunnelReport};
+use crate::time::{KnownTime, OwnerMoment};
 
 mod peer;
 mod qkd;
@@ -98,6 +99,11 @@ pub enum SupervisorToRole {
     Farewell(Farewell),
     /// Bootstrap: what it may look at has changed.
     Sources(Box<Sources>),
+    /// What is known of the owner's time: to every role before its start, and to those that judge
+    /// certificates whenever a lease shows it anew.
+    Time(KnownTime),
+    /// Bootstrap: the ownership is on the disk, so that the TPM may keep the LDevID.
+    KeepLdevid,
 }
 
 /// From any role to the supervisor.
@@ -132,12 +138,17 @@ pub enum RoleToSupervisor {
     Found(TpmFound),
     /// Bootstrap: a voucher and signed data for this box were accepted.
     OwnerFound,
-    /// Bootstrap: the LDevID is stored; this is the owner.
+    /// Bootstrap: this is the owner, who has certified the LDevID; the TPM keeps it when the
+    /// ownership is on the disk.
     Enrolled(Box<Ownership>),
     /// Engine: the owner's order is genuine and for this box.
     Ordered(Farewell),
     /// Tpm: the owner's keys are gone.
     Gone(Farewell),
+    /// Engine: the owner's clock, as a lease that counts has shown it.
+    OwnerTime(OwnerMoment),
+    /// Bootstrap: the TPM keeps the LDevID.
+    LdevidKept,
 }
 
 /// What a role's lock-down achieved.

@@ -13,7 +13,7 @@ use bartizan_model::message::{
 use bartizan_model::time::BootTime;
 use bartizan_process::journal::{Level, log};
 use bartizan_process::{Counters, Exit, Fault, Started, Watchdog, boot_time};
-use bartizan_tls::{AsyncChannel, Signer, Tpm};
+use bartizan_tls::{AsyncChannel, Clock, Signer, Tpm};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -44,7 +44,8 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     };
     let mut ends = started.ends;
     let engine = ends.take(Edge::EnginePeer)?;
-    let tls = Tls::new(&config, Signer::ldevid(Tpm::new(ends.take(Edge::PeerTpm)?)))?;
+    let signer = Signer::ldevid(Tpm::new(ends.take(Edge::PeerTpm)?));
+    let tls = Tls::new(&config, signer, Clock::known(started.time))?;
     // Each handshake that runs has a thread, in which it waits for the TPM.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -118,6 +119,7 @@ impl Peer {
                 received = self.supervisor.recv() => {
                     match received?.map(|received| received.message) {
                         None | Some(SupervisorToRole::Lifecycle(_)) => {}
+                        Some(SupervisorToRole::Time(time)) => self.tls.clock.learn(time),
                         Some(SupervisorToRole::Ldevid(chain)) => {
                             self.tls.renew(&chain)?;
                             self.counters.count("ldevid-renewed");
@@ -126,7 +128,8 @@ impl Peer {
                             SupervisorToRole::End(_)
                             | SupervisorToRole::Start(_)
                             | SupervisorToRole::Farewell(_)
-                            | SupervisorToRole::Sources(_),
+                            | SupervisorToRole::Sources(_)
+                            | SupervisorToRole::KeepLdevid,
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bartizan_model::config::{Der, PeerConfig};
 use bartizan_process::{Exit, Fault};
-use bartizan_tls::{Anchors, Identity, Signer, TlsError, client, server};
+use bartizan_tls::{Anchors, Clock, Identity, Signer, TlsError, client, server};
 use rustls::{ClientConfig, ServerConfig};
 
 /// Both sides' configurations, and the identity that both show.
@@ -12,13 +12,15 @@ pub(crate) struct Tls {
     identity: Identity,
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
+    /// By which peers' certificates are judged.
+    pub(crate) clock: Clock,
 }
 
 impl Tls {
     /// # Errors
     ///
     /// [`Fault`] where the configuration makes no sense.
-    pub(crate) fn new(config: &PeerConfig, signer: Signer) -> Result<Self, Fault> {
+    pub(crate) fn new(config: &PeerConfig, signer: Signer, clock: Clock) -> Result<Self, Fault> {
         let fault = |error: TlsError| Fault::because(Exit::Config, "cannot speak TLS", error);
         let identity = Identity::new(&config.chain, Arc::new(signer)).map_err(fault)?;
         if *identity.node() != config.node {
@@ -27,11 +29,12 @@ impl Tls {
                 "the LDevID certificate names another node",
             ));
         }
-        let anchors = Anchors::new(&config.anchors).map_err(fault)?;
+        let anchors = Anchors::new(&config.anchors, &clock).map_err(fault)?;
         Ok(Self {
             client: client(&identity, &anchors).map_err(fault)?,
             server: server(&identity, &anchors).map_err(fault)?,
             identity,
+            clock,
         })
     }
 

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use bartizan_model::message::{Edge, Role, RoleConfig, RoleToSupervisor, SupervisorToRole};
+use bartizan_model::time::KnownTime;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -46,6 +47,8 @@ pub struct Started<P> {
     pub supervisor: SupervisorChannel,
     /// To be fed in every round of the loop.
     pub watchdog: Watchdog,
+    /// What was known of the owner's time at the start.
+    pub time: KnownTime,
 }
 
 /// Channel ends as they were handed over.
@@ -111,6 +114,7 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
         .map_err(told)?;
 
     let mut ends = Ends::default();
+    let mut time = KnownTime::default();
     loop {
         watchdog.feed(boot_time());
         let Some(received) = supervisor.recv()? else {
@@ -123,6 +127,7 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
                     return Err(Fault::new(Exit::Protocol, "the same end was granted twice"));
                 }
             }
+            (SupervisorToRole::Time(known), _) => time = time.and(known),
             (SupervisorToRole::Start(config), passed) => {
                 watchdog.notifier().status("at work");
                 return Ok(Started {
@@ -132,6 +137,7 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
                     ends,
                     supervisor,
                     watchdog,
+                    time,
                 });
             }
             (
@@ -139,7 +145,8 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
                 | SupervisorToRole::End(_)
                 | SupervisorToRole::Ldevid(_)
                 | SupervisorToRole::Farewell(_)
-                | SupervisorToRole::Sources(_),
+                | SupervisorToRole::Sources(_)
+                | SupervisorToRole::KeepLdevid,
                 _,
             ) => {
                 return Err(Fault::new(

@@ -42,9 +42,12 @@ impl Vocabulary for SupervisorToRole {
         match self {
             Self::End(_) => Beside::Descriptor,
             Self::Start(_) => Beside::MaybeDescriptor,
-            Self::Lifecycle(_) | Self::Ldevid(_) | Self::Farewell(_) | Self::Sources(_) => {
-                Beside::Nothing
-            }
+            Self::Lifecycle(_)
+            | Self::Ldevid(_)
+            | Self::Farewell(_)
+            | Self::Sources(_)
+            | Self::Time(_)
+            | Self::KeepLdevid => Beside::Nothing,
         }
     }
 }

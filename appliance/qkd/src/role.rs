@@ -10,7 +10,7 @@ use bartizan_model::report::QkdRefusal;
 use bartizan_process::journal::{Level, log};
 use bartizan_process::{Counters, Exit, Fault, Started, SupervisorChannel, Watchdog, boot_time};
 use bartizan_secret::Secret;
-use bartizan_tls::{Anchors, AsyncChannel, Signer, TlsError, Tpm, kme_client, server_name};
+use bartizan_tls::{Anchors, AsyncChannel, Clock, Signer, TlsError, Tpm, kme_client, server_name};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -38,11 +38,12 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     let mut ends = started.ends;
     let engine = ends.take(Edge::EngineQkd)?;
     let signer = Signer::ldevid(Tpm::new(ends.take(Edge::QkdTpm)?));
+    let clock = Clock::known(started.time);
     let kme = config
         .kmes
         .into_iter()
         .next()
-        .map(|kme| target(kme, signer))
+        .map(|kme| target(kme, signer, &clock))
         .transpose()?;
     // A handshake waits for the TPM on a thread; the TPM signs one after the other anyway.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -53,7 +54,7 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
         .map_err(|error| Fault::because(Exit::OsErr, "cannot start the event loop", error))?;
     let outcome = runtime.block_on(async {
         let engine = AsyncChannel::new(engine)?;
-        let qkd = Qkd::new(engine, started.supervisor, started.watchdog, kme)?;
+        let qkd = Qkd::new(engine, started.supervisor, started.watchdog, (kme, clock))?;
         qkd.run().await
     });
     // A handshake that hangs must not delay the end of the process.
@@ -61,9 +62,9 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     outcome
 }
 
-fn target(config: KmeConfig, signer: Signer) -> Result<Kme, Fault> {
+fn target(config: KmeConfig, signer: Signer, clock: &Clock) -> Result<Kme, Fault> {
     let fault = |error: TlsError| Fault::because(Exit::Config, "cannot speak with the KME", error);
-    let anchors = Anchors::new(&config.anchors).map_err(fault)?;
+    let anchors = Anchors::new(&config.anchors, clock).map_err(fault)?;
     let tls =
         kme_client(&config.chain, Arc::new(signer), &anchors, config.groups).map_err(fault)?;
     let port = config.address.port();
@@ -82,6 +83,8 @@ struct Qkd {
     engine: AsyncChannel<EngineToQkd, QkdToEngine>,
     supervisor: AsyncChannel<SupervisorToRole, RoleToSupervisor>,
     watchdog: Watchdog,
+    /// By which the KME's certificate is judged.
+    clock: Clock,
     counters: Counters,
     dispatch: Dispatch,
     seen: Seen,
@@ -99,7 +102,7 @@ impl Qkd {
         engine: AsyncChannel<EngineToQkd, QkdToEngine>,
         supervisor: SupervisorChannel,
         watchdog: Watchdog,
-        kme: Option<Kme>,
+        (kme, clock): (Option<Kme>, Clock),
     ) -> Result<Self, Fault> {
         let (report, reports) = mpsc::channel(WORKERS);
         let mut workers = JoinSet::new();
@@ -115,6 +118,7 @@ impl Qkd {
             engine,
             supervisor: AsyncChannel::new(supervisor)?,
             watchdog,
+            clock,
             counters: Counters::default(),
             dispatch: Dispatch::new(),
             seen: Seen::default(),
@@ -148,12 +152,14 @@ impl Qkd {
                 received = self.supervisor.recv() => {
                     match received?.map(|received| received.message) {
                         None | Some(SupervisorToRole::Lifecycle(_)) => {}
+                        Some(SupervisorToRole::Time(time)) => self.clock.learn(time),
                         Some(
                             SupervisorToRole::End(_)
                             | SupervisorToRole::Start(_)
                             | SupervisorToRole::Ldevid(_)
                             | SupervisorToRole::Farewell(_)
-                            | SupervisorToRole::Sources(_),
+                            | SupervisorToRole::Sources(_)
+                            | SupervisorToRole::KeepLdevid,
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

@@ -137,6 +137,7 @@ impl Live {
             let found = TpmFound {
                 ldevid: self.found,
                 retired: false,
+                time: 0,
             };
             end.send(&RoleToSupervisor::Found(found)).unwrap();
             assert!(self.notice().0.starts_with("STATUS="));
@@ -255,6 +256,7 @@ pub(crate) fn started(
         let received = next(end).unwrap();
         match (received.message, received.fd) {
             (SupervisorToRole::End(edge), Some(fd)) => ends.push((edge, fd)),
+            (SupervisorToRole::Time(_), None) => {}
             (SupervisorToRole::Start(config), fd) => return (ends, config, fd),
             (other, _) => panic!("{other:?}"),
         }

@@ -14,6 +14,7 @@ use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use crate::clock::Clock;
 use crate::error::{NameError, TlsError};
 use crate::signer::sha256;
 
@@ -147,9 +148,13 @@ pub(crate) fn certified(
     Ok(Arc::new(certified))
 }
 
-/// Who may have signed the other end's certificate; never empty.
+/// Who may have signed the other end's certificate, never empty, and by which clock its time is
+/// judged.
 #[derive(Clone, Debug)]
-pub struct Anchors(pub(crate) Arc<RootCertStore>);
+pub struct Anchors {
+    pub(crate) roots: Arc<RootCertStore>,
+    pub(crate) clock: Clock,
+}
 
 impl Anchors {
     /// Takes the CA certificates.
@@ -158,7 +163,7 @@ impl Anchors {
     ///
     /// [`TlsError::NoAnchor`] for an empty list, [`TlsError::Anchor`] for bytes that are no
     /// certificate.
-    pub fn new(certificates: &[Der]) -> Result<Self, TlsError> {
+    pub fn new(certificates: &[Der], clock: &Clock) -> Result<Self, TlsError> {
         if certificates.is_empty() {
             return Err(TlsError::NoAnchor);
         }
@@ -168,7 +173,10 @@ impl Anchors {
                 .add(CertificateDer::from(certificate.0.clone()))
                 .map_err(TlsError::Anchor)?;
         }
-        Ok(Self(Arc::new(store)))
+        Ok(Self {
+            roots: Arc::new(store),
+            clock: clock.clone(),
+        })
     }
 }
 
@@ -211,6 +219,17 @@ pub fn peer_thumbprint(chain: &[CertificateDer<'_>]) -> Result<Thumbprint, NameE
     let key = leaf.tbs_certificate().subject_public_key_info();
     let key = key.to_der().map_err(NameError::Malformed)?;
     Ok(Thumbprint(sha256(&key)))
+}
+
+/// When a certificate ends, in seconds since 1970.
+///
+/// # Errors
+///
+/// [`NameError::Malformed`] if it is none.
+pub(crate) fn not_after(certificate: &CertificateDer<'_>) -> Result<u64, NameError> {
+    let certificate = Certificate::from_der(certificate).map_err(NameError::Malformed)?;
+    let ends = certificate.tbs_certificate().validity().not_after;
+    Ok(ends.to_unix_duration().as_secs())
 }
 
 /// A node's name as rustls takes it.

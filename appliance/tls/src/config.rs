@@ -14,7 +14,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::certificate::{Anchors, Identity, certified};
-use crate::clock::SystemClock;
+use crate::clock::Clock;
 use crate::error::TlsError;
 use crate::verify::{ClientVerifier, Expected, ServerVerifier};
 
@@ -59,9 +59,11 @@ pub fn kme_client(
     client_expecting(Expected::Kme, Arc::new(resolver), anchors, groups)
 }
 
-/// The client's side of call home (RFC 8071, 3.2): whichever node of the anchors answers.
+/// The client's side of call home (RFC 8071, 3.2): whichever node of the anchors answers, **also one
+/// whose own certificate has ended**: a box that was off for a day has no other to come back with.
 ///
-/// The caller takes who it is from [`Established`](crate::Established) and decides.
+/// The caller takes who it is, and until when it was vouched for, from
+/// [`Established`](crate::Established) and decides.
 ///
 /// # Errors
 ///
@@ -86,7 +88,8 @@ pub fn call_home_client(
 pub fn server(identity: &Identity, anchors: &Anchors) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider(Groups::HybridOnly);
     let verifier = ClientVerifier::new(anchors, Arc::clone(&provider))?;
-    server_with(identity.shown(), Arc::new(verifier), provider).map(Arc::new)
+    let clock = anchors.clock.clone();
+    server_with(identity.shown(), Arc::new(verifier), provider, clock).map(Arc::new)
 }
 
 /// The client's side of the link to the controller's database, which knows its clients by their passwords.
@@ -97,11 +100,12 @@ pub fn server(identity: &Identity, anchors: &Anchors) -> Result<Arc<ServerConfig
 ///
 /// [`TlsError::Config`] if rustls refuses it.
 pub fn database_client(anchors: &Anchors, groups: Groups) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut config = ClientConfig::builder_with_details(provider(groups), Arc::new(SystemClock))
-        .with_protocol_versions(&[&TLS13])
-        .map_err(TlsError::Config)?
-        .with_root_certificates(Arc::clone(&anchors.0))
-        .with_no_client_auth();
+    let mut config =
+        ClientConfig::builder_with_details(provider(groups), Arc::new(anchors.clock.clone()))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(TlsError::Config)?
+            .with_root_certificates(Arc::clone(&anchors.roots))
+            .with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
@@ -114,15 +118,17 @@ fn client_expecting(
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider(groups);
     let verifier = ServerVerifier::new(expected, anchors, &provider);
-    client_with(resolver, Arc::new(verifier), provider).map(Arc::new)
+    let clock = anchors.clock.clone();
+    client_with(resolver, Arc::new(verifier), provider, clock).map(Arc::new)
 }
 
 pub(crate) fn server_with(
     resolver: Arc<dyn ResolvesServerCert>,
     verifier: Arc<dyn ClientCertVerifier>,
     provider: Arc<CryptoProvider>,
+    clock: Clock,
 ) -> Result<ServerConfig, TlsError> {
-    let mut config = ServerConfig::builder_with_details(provider, Arc::new(SystemClock))
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(clock))
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Config)?
         .with_client_cert_verifier(verifier)
@@ -137,8 +143,9 @@ pub(crate) fn client_with(
     resolver: Arc<dyn ResolvesClientCert>,
     verifier: Arc<dyn ServerCertVerifier>,
     provider: Arc<CryptoProvider>,
+    clock: Clock,
 ) -> Result<ClientConfig, TlsError> {
-    let mut config = ClientConfig::builder_with_details(provider, Arc::new(SystemClock))
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(clock))
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Config)?
         .dangerous()

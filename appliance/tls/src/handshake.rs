@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use crate::certificate::{peer_node, peer_thumbprint, server_name};
+use crate::certificate::{not_after, peer_node, peer_thumbprint, server_name};
 use crate::error::TlsError;
 use crate::tpm::TpmError;
 
@@ -33,6 +33,8 @@ pub struct Established {
     pub node: NodeId,
     /// The thumbprint of that certificate's key.
     pub ldevid: Thumbprint,
+    /// When that certificate ends, in seconds since 1970.
+    pub not_after: u64,
     /// The TLS exporter `EXPORTER-Channel-Binding` (RFC 9266): the same at both ends of this one
     /// connection, so that what is bound to it cannot be relayed.
     pub channel_binding: [u8; 32],
@@ -119,7 +121,9 @@ async fn server_handshake(
 fn established(stream: TlsStream<TcpStream>) -> Result<Established, TlsError> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let (node, ldevid) = (peer_node(chain)?, peer_thumbprint(chain)?);
+    let leaf = chain.first().ok_or(TlsError::NoCertificate)?;
     Ok(Established {
+        not_after: not_after(leaf)?,
         channel_binding: channel_binding(&stream)?,
         stream,
         node,

@@ -23,6 +23,7 @@ mod verify;
 pub use backoff::Backoff;
 pub use certificate::{Anchors, Identity, peer_node, peer_thumbprint, server_name};
 pub use channel::AsyncChannel;
+pub use clock::Clock;
 pub use config::{call_home_client, client, database_client, kme_client, server};
 pub use error::{NameError, TlsError};
 pub use handshake::{Established, accept, connect, connect_home, off_the_loop};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bartizan_model::config::{Der, Groups};
 use bartizan_model::ids::NodeId;
+use bartizan_model::time::KnownTime;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{ClientConfig, CommonState, ServerConfig};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::certificate::{Anchors, Identity, certified, server_name};
+use crate::clock::Clock;
 use crate::config::{client_with, provider, server_with};
 use crate::error::TlsError;
 use crate::handshake::{channel_binding, ended, off_the_loop};
@@ -62,7 +64,9 @@ impl Application {
 pub fn registrar(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider(Groups::HybridOnly);
     let verifier = AnyClient::new(&provider);
-    let mut config = server_with(identity.shown(), Arc::new(verifier), provider)?;
+    // Whose certificate it is, and until when, is judged above TLS.
+    let clock = Clock::system();
+    let mut config = server_with(identity.shown(), Arc::new(verifier), provider, clock)?;
     config.alpn_protocols = vec![Application::Enrolment.alpn(), Application::Http.alpn()];
     Ok(Arc::new(config))
 }
@@ -85,7 +89,7 @@ pub fn registrar_client(
     bare_client(
         &certified(chain, key)?,
         Arc::new(verifier),
-        provider,
+        (provider, anchors.clock.clone()),
         application,
     )
 }
@@ -106,7 +110,7 @@ pub fn unauthenticated_bootstrap_client(
     bare_client(
         &certified(chain, key)?,
         Arc::new(verifier),
-        provider,
+        (provider, Clock::known(KnownTime::default())),
         Application::Http,
     )
 }
@@ -217,11 +221,11 @@ fn encounter(
 fn bare_client(
     certified: &Arc<CertifiedKey>,
     verifier: Arc<dyn rustls::client::danger::ServerCertVerifier>,
-    provider: Arc<CryptoProvider>,
+    (provider, clock): (Arc<CryptoProvider>, Clock),
     application: Application,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certified)));
-    let mut config = client_with(resolver, verifier, provider)?;
+    let mut config = client_with(resolver, verifier, provider, clock)?;
     config.alpn_protocols = vec![application.alpn()];
     Ok(Arc::new(config))
 }

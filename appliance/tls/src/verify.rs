@@ -3,6 +3,7 @@
 //! rustls' own verifiers do the chain; what is added is that a certificate names exactly one node.
 //! It is checked in the handshake, so whoever drives rustls without this crate has it too.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,7 +17,8 @@ use rustls::{
     PeerIncompatible, RootCertStore, SignatureScheme,
 };
 
-use crate::certificate::{Anchors, peer_node};
+use crate::certificate::{Anchors, not_after, peer_node};
+use crate::clock::Clock;
 use crate::error::{NameError, TlsError};
 
 /// Which server a client takes.
@@ -24,7 +26,8 @@ use crate::error::{NameError, TlsError};
 pub(crate) enum Expected {
     /// The node that the caller asked for.
     Asked,
-    /// Whichever the anchors have signed: it called us, we did not call it.
+    /// Whichever the anchors have signed, also one whose own certificate has ended: it called us,
+    /// we did not call it.
     AnyOfTheAnchors,
     /// The KME that the caller asked for, which may have other names beside that one.
     Kme,
@@ -35,6 +38,7 @@ pub(crate) enum Expected {
 pub(crate) struct ServerVerifier {
     expected: Expected,
     roots: Arc<RootCertStore>,
+    clock: Clock,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -42,9 +46,48 @@ impl ServerVerifier {
     pub(crate) fn new(expected: Expected, anchors: &Anchors, provider: &CryptoProvider) -> Self {
         Self {
             expected,
-            roots: Arc::clone(&anchors.0),
+            roots: Arc::clone(&anchors.roots),
+            clock: anchors.clock.clone(),
             algorithms: provider.signature_verification_algorithms,
         }
+    }
+
+    /// Whether the anchors stand behind a certificate at this moment.
+    fn verify_path(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        moment: UnixTime,
+    ) -> Result<(), Error> {
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(leaf)?,
+            &self.roots,
+            intermediates,
+            moment,
+            self.algorithms.all,
+        )
+    }
+
+    /// Whether the anchors stand behind a certificate that has ended: they did when it ended, and
+    /// they do behind those between.
+    fn verify_lapsed(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let expired = || Error::from(CertificateError::Expired);
+        let end = not_after(leaf).map_err(refused)?;
+        for intermediate in intermediates {
+            if not_after(intermediate).map_err(refused)? < now.as_secs() {
+                return Err(expired());
+            }
+        }
+        if end >= now.as_secs() {
+            return Err(expired());
+        }
+        let end = UnixTime::since_unix_epoch(Duration::from_secs(end));
+        self.verify_path(leaf, intermediates, end)
     }
 }
 
@@ -55,15 +98,17 @@ impl ServerCertVerifier for ServerVerifier {
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        now: UnixTime,
+        _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &self.roots,
-            intermediates,
-            now,
-            self.algorithms.all,
-        )?;
+        let now = self.clock.judges(end_entity, intermediates);
+        match self.verify_path(end_entity, intermediates, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            )) if self.expected == Expected::AnyOfTheAnchors => {
+                self.verify_lapsed(end_entity, intermediates, now)?;
+            }
+            verified => verified?,
+        }
         if self.expected == Expected::Kme {
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
             return Ok(ServerCertVerified::assertion());
@@ -103,29 +148,39 @@ impl ServerCertVerifier for ServerVerifier {
 
 /// Checks a client's certificate; one is always asked for.
 #[derive(Debug)]
-pub(crate) struct ClientVerifier(Arc<dyn ClientCertVerifier>);
+pub(crate) struct ClientVerifier {
+    inner: Arc<dyn ClientCertVerifier>,
+    clock: Clock,
+}
 
 impl ClientVerifier {
     pub(crate) fn new(anchors: &Anchors, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
-        WebPkiClientVerifier::builder_with_provider(Arc::clone(&anchors.0), provider)
-            .build()
-            .map(Self)
-            .map_err(|error| TlsError::Config(Error::General(error.to_string())))
+        let inner =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&anchors.roots), provider)
+                .build()
+                .map_err(|error| TlsError::Config(Error::General(error.to_string())))?;
+        Ok(Self {
+            inner,
+            clock: anchors.clock.clone(),
+        })
     }
 }
 
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.inner.root_hint_subjects()
     }
 
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
+        _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
+        let now = self.clock.judges(end_entity, intermediates);
+        let verified = self
+            .inner
+            .verify_client_cert(end_entity, intermediates, now)?;
         peer_node(std::slice::from_ref(end_entity)).map_err(refused)?;
         Ok(verified)
     }
@@ -136,7 +191,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
+        self.inner
             .verify_tls12_signature(message, certificate, signature)
     }
 
@@ -146,12 +201,12 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
+        self.inner
             .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }
 

@@ -121,7 +121,9 @@ fn hear_supervisor(supervisor: &mut SupervisorChannel) -> Result<(), Fault> {
             | SupervisorToRole::Start(_)
             | SupervisorToRole::Ldevid(_)
             | SupervisorToRole::Farewell(_)
-            | SupervisorToRole::Sources(_) => {
+            | SupervisorToRole::Sources(_)
+            | SupervisorToRole::Time(_)
+            | SupervisorToRole::KeepLdevid => {
                 return Err(Fault::new(Exit::Protocol, "a word out of turn"));
             }
         }

@@ -103,6 +103,8 @@ pub enum Found {
 pub struct Owner {
     /// The epoch of the voucher; the ownership floor when the box is enrolled.
     pub epoch: u64,
+    /// It is no earlier than this: the floor of time, or when the maker made the voucher.
+    pub since: OwnerTime,
     /// What the owner conveyed.
     pub site: Site,
 }
@@ -220,18 +222,25 @@ impl Asked {
         }
         let voucher = genuine(&artifacts.ownership_voucher, device)?;
         check_addressee(&voucher, device)?;
-        check_bound(&voucher, self.nonce, device.time_floor)?;
-        let owner = owner(&artifacts.owner_certificate, &voucher, device)?;
+        let since = device.time_floor.max(voucher.created);
+        check_bound(&voucher, self.nonce, since)?;
+        let owner = owner(&artifacts.owner_certificate, &voucher, since)?;
         let information = conveyed(&artifacts.conveyed_information, &owner, &voucher)?;
         check_image(&information, device)?;
         check_epoch(&voucher, device)?;
-        self.found(information, voucher.epoch)
+        self.found(information, voucher.epoch, since)
     }
 
-    fn found(self, information: Information, epoch: u32) -> Result<Found, Refusal> {
+    fn found(
+        self,
+        information: Information,
+        epoch: u32,
+        since: OwnerTime,
+    ) -> Result<Found, Refusal> {
         match information {
             Information::Onboarding(onboarding) => Ok(Found::Owner(Box::new(Owner {
                 epoch: u64::from(epoch),
+                since,
                 site: onboarding.site,
             }))),
             Information::Redirect(servers) => {
@@ -288,18 +297,12 @@ fn check_bound(voucher: &Voucher, asked: Option<Nonce>, floor: OwnerTime) -> Res
 }
 
 /// The owner's certificate: the one of those at hand that issued none of the others.
-fn owner(cms: &[u8], voucher: &Voucher, device: &Device) -> Result<Certificate, Refusal> {
+fn owner(cms: &[u8], voucher: &Voucher, since: OwnerTime) -> Result<Certificate, Refusal> {
     let certificates = cms::certificates(cms).map_err(Refusal::OwnerCertificate)?;
     let leaf = Certificate::leaf_of(&certificates)
         .ok_or(Refusal::OwnerCertificate(CmsError::Form))?
         .clone();
-    check_path(
-        &leaf,
-        &certificates,
-        &voucher.pinned_domain_cert,
-        device.time_floor,
-    )
-    .map_err(Refusal::Owner)?;
+    check_path(&leaf, &certificates, &voucher.pinned_domain_cert, since).map_err(Refusal::Owner)?;
     Ok(leaf)
 }
 

@@ -18,7 +18,7 @@ use crate::serial::{Serial, SerialError};
 /// What a voucher says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Voucher {
-    /// When the maker made it; nothing is decided by it.
+    /// When the maker made it: it is no earlier.
     pub created: OwnerTime,
     /// What keeps it from counting for ever.
     pub bound: Bound,

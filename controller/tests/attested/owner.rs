@@ -17,7 +17,7 @@ use bartizan_evidence::pcr_key::PcrSigningKey;
 use bartizan_model::config::Der;
 use bartizan_model::ids::NodeId;
 use bartizan_signer::Signer;
-use bartizan_tls::Anchors;
+use bartizan_tls::{Anchors, Clock};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::tpm::{Boot, Maker, Tpm, pcr_signing_key};
@@ -135,7 +135,7 @@ impl Owner {
 
     /// Who the controller is certified by.
     pub(crate) fn anchors(&self) -> Anchors {
-        Anchors::new(&[self.anchor()]).unwrap()
+        Anchors::new(&[self.anchor()], &Clock::system()).unwrap()
     }
 
     pub(crate) fn anchor(&self) -> Der {

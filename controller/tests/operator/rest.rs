@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bartizan_controller::status::DeviceStatus;
 use bartizan_model::config::Der;
 use bartizan_model::ids::NodeId;
-use bartizan_tls::{Anchors, Identity, client, server_name};
+use bartizan_tls::{Anchors, Clock, Identity, client, server_name};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
@@ -67,7 +67,8 @@ impl Desk {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let chain = [Der(certificate.der().to_vec())];
         let identity = Identity::new(&chain, any_supported_type(&key).unwrap()).unwrap();
-        let anchors = Anchors::new(&[Der(self.office.owner.der().to_vec())]).unwrap();
+        let anchors =
+            Anchors::new(&[Der(self.office.owner.der().to_vec())], &Clock::system()).unwrap();
         client(&identity, &anchors).unwrap()
     }
 

@@ -15,7 +15,7 @@ use bartizan_controller::status::{NodeStatus, Status, TunnelStatus};
 use bartizan_dev_lease::Signer;
 use bartizan_evidence::cose::VerifierKeys;
 use bartizan_model::config::Der;
-use bartizan_tls::{Anchors, Identity};
+use bartizan_tls::{Anchors, Clock, Identity};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -206,7 +206,7 @@ impl Ca {
     }
 
     pub(crate) fn anchors(&self) -> Anchors {
-        Anchors::new(&[Der(self.0.der().to_vec())]).unwrap()
+        Anchors::new(&[Der(self.0.der().to_vec())], &Clock::system()).unwrap()
     }
 
     pub(crate) fn identity(&self, names: &[&str]) -> Identity {

@@ -12,7 +12,7 @@ use bartizan_netconf::client::{Client, Data, Received, Reply, Request};
 use bartizan_tests::pki::{Authority, Valid};
 use bartizan_tests::testbed::boot::scratch_folder;
 use bartizan_tests::testbed::process::readable;
-use bartizan_tls::{Anchors, Identity, call_home_client};
+use bartizan_tls::{Anchors, Clock, Identity, call_home_client};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConnection, StreamOwned};
 
@@ -89,7 +89,7 @@ impl Owner {
     /// Takes the next call as somebody; `None` if TLS does not stand.
     pub(crate) fn accept_as(&self, identity: &Identity) -> Option<Session> {
         let stream = self.accept_tcp();
-        let anchors = Anchors::new(&[self.ca.anchor()]).unwrap();
+        let anchors = Anchors::new(&[self.ca.anchor()], &Clock::system()).unwrap();
         let config = call_home_client(identity, &anchors).unwrap();
         let name = ServerName::IpAddress(stream.peer_addr().unwrap().ip().into());
         let connection = ClientConnection::new(config, name).unwrap();

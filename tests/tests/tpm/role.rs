@@ -16,6 +16,8 @@ use bartizan_model::{
     ids::OrderId,
     lifecycle::Lifecycle,
     message::{Edge, FromTpm, RoleToSupervisor, SupervisorToRole, ToTpm},
+    time::KnownTime,
+    time::KnownTime,
 };
 use bartizan_process::{
     Channel, ChannelError, Ends, Fault, Notifier, Started, Vocabulary, Watchdog, socket_pair,
@@ -85,6 +87,7 @@ impl Role {
             ends: Ends::default(),
             supervisor: far,
             watchdog: Watchdog::from_env(Notifier::from_env().unwrap()),
+            time: KnownTime::default(),
         };
         let serving = std::thread::spawn(move || serve(started));
         let RoleToSupervisor::Found(found) = wait_for(&mut supervisor) else {

@@ -138,6 +138,7 @@ impl World {
             RoleToSupervisor::PolicyInForce(in_force) => self.gateways[who].in_force = in_force,
             RoleToSupervisor::LockedDown(_)
             | RoleToSupervisor::LeaseAccepted(_)
+            | RoleToSupervisor::OwnerTime(_)
             | RoleToSupervisor::Tunnel(_)
             | RoleToSupervisor::TunnelGone(_)
             | RoleToSupervisor::Running => {}
@@ -146,6 +147,7 @@ impl World {
             | RoleToSupervisor::Found(_)
             | RoleToSupervisor::OwnerFound
             | RoleToSupervisor::Enrolled(_)
+            | RoleToSupervisor::LdevidKept
             | RoleToSupervisor::Gone(_) => panic!("not the engine's word: {message:?}"),
         }
     }

@@ -25,8 +25,10 @@ use bartizan_model::message::{
 use bartizan_model::ownership::{Interface, Ownership, Port, Route, SiteNetwork};
 use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy, Prefix};
 use bartizan_model::report::{
-    Alarm, Latency, LinkCounts, LinkReason, LinkReport, LinkState, Mix, Notice, QkdRefusal,
+    Alarm, BudgetLevel, BudgetReport, Latency, LinkCounts, LinkReason, LinkReport, LinkState, Mix,
+    Notice, QkdRefusal, QkdReport,
 };
+use bartizan_model::time::{BootTime, KnownTime, OwnerMoment};
 
 use crate::parts::{
     both, entry, node, pair_report, policy, reqid, sa_id, sa_install, sa_listed, spi,
@@ -40,7 +42,19 @@ pub(crate) fn supervisor_to_role() -> Vec<SupervisorToRole> {
     all.push(SupervisorToRole::Ldevid(vec![Der(vec![0x30])]));
     all.push(SupervisorToRole::Farewell(Farewell::Retire));
     all.push(SupervisorToRole::Sources(Box::new(sources())));
+    all.push(SupervisorToRole::Time(KnownTime {
+        floor: 1_700_000_000,
+        owner: Some(moment()),
+    }));
+    all.push(SupervisorToRole::KeepLdevid);
     all
+}
+
+fn moment() -> OwnerMoment {
+    OwnerMoment {
+        seconds: 1_800_000_000,
+        at: BootTime(Duration::from_millis(1500)),
+    }
 }
 
 fn role_configs() -> [RoleConfig; 9] {
@@ -196,11 +210,16 @@ pub(crate) fn role_to_supervisor() -> Vec<RoleToSupervisor> {
         RoleToSupervisor::Found(TpmFound {
             ldevid: LdevidFound::Unusable,
             retired: false,
+            time: 1_700_000_000,
         }),
         RoleToSupervisor::OwnerFound,
         RoleToSupervisor::Enrolled(Box::new(ownership())),
         RoleToSupervisor::Ordered(Farewell::Release),
         RoleToSupervisor::Gone(Farewell::Retire),
+        RoleToSupervisor::OwnerTime(moment()),
+        RoleToSupervisor::LdevidKept,
+        RoleToSupervisor::Qkd(Box::new(qkd_report())),
+        RoleToSupervisor::QkdGone(SaeId::try_from("sae-b").unwrap()),
     ]
 }
 
@@ -260,6 +279,18 @@ pub(crate) fn engine_to_control() -> Vec<EngineToControl> {
             errno: 17,
         }),
         notice(Notice::Programmed { entries: 10_000 }),
+        notice(Notice::QkdBudget {
+            peer: SaeId::try_from("sae-b").unwrap(),
+            level: BudgetLevel::Low,
+        }),
+        notice(Notice::QkdLink {
+            peer: SaeId::try_from("sae-b").unwrap(),
+            kme: NodeId::try_from("kme.example").unwrap(),
+            state: LinkState::Refused,
+            reason: Some(LinkReason::Exhausted),
+        }),
+        EngineToControl::Qkd(Box::new(qkd_report())),
+        EngineToControl::QkdGone(SaeId::try_from("sae-b").unwrap()),
     ]
 }
 
@@ -427,6 +458,25 @@ pub(crate) fn engine_to_qkd() -> Vec<EngineToQkd> {
         },
         EngineToQkd::Cancel(order),
     ]
+}
+
+fn qkd_report() -> QkdReport {
+    QkdReport {
+        peer: SaeId::try_from("sae-b").unwrap(),
+        budget: BudgetReport {
+            level: BudgetLevel::Dry,
+            left: Some(301),
+            reserve: 1000,
+            rate: Some(3600),
+            minimum: 12,
+            tunnels: 2000,
+            waiting: 3,
+            taken: 300,
+            refused: 1,
+            without: 2,
+        },
+        links: vec![link_report()],
+    }
 }
 
 fn link_report() -> LinkReport {

@@ -1,6 +1,8 @@
 //! Whole handshakes over loopback, with the key behind a tpm edge.
 
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod handshake;
 #[cfg(test)]
 mod parties;

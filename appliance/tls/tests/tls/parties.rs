@@ -15,7 +15,7 @@ use bartizan_model::config::Der;
 use bartizan_model::identity::KeyName;
 use bartizan_model::message::{FromTpm, ToTpm};
 use bartizan_process::Channel;
-use bartizan_tls::{Anchors, Curve, Identity, Signer, Tpm as Edge};
+use bartizan_tls::{Anchors, Clock, Curve, Identity, Signer, Tpm as Edge};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustls::pki_types::CertificateDer;
@@ -49,7 +49,11 @@ impl Ca {
     }
 
     pub(crate) fn anchors(&self) -> Anchors {
-        Anchors::new(&[Der(self.0.der().to_vec())]).unwrap()
+        self.anchors_by(&Clock::system())
+    }
+
+    pub(crate) fn anchors_by(&self, clock: &Clock) -> Anchors {
+        Anchors::new(&[Der(self.0.der().to_vec())], clock).unwrap()
     }
 
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
@@ -76,11 +80,47 @@ impl Ca {
         }
     }
 
+    /// A certificate of one year.
+    pub(crate) fn issue_for(&self, names: &[&str], year: i32) -> Certified {
+        issue_for(names, year, &self.0)
+    }
+
+    /// A certificate of one year, by an intermediate CA that ended with it.
+    pub(crate) fn issue_under_an_ended_ca(&self, names: &[&str], year: i32) -> Certified {
+        let mut params = params_for(&[], year);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "between");
+        let key = KeyPair::generate().unwrap();
+        let between = CertifiedIssuer::signed_by(params, key, &self.0).unwrap();
+        let mut certified = issue_for(names, year, &between);
+        certified.chain.push(Der(between.der().to_vec()));
+        certified
+    }
+
     /// A later certificate over a key that has one.
     pub(crate) fn renew(&self, names: &[&str], key: &KeyPair) -> Vec<Der> {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let params = CertificateParams::new(names).unwrap();
         vec![Der(params.signed_by(key, &self.0).unwrap().der().to_vec())]
+    }
+}
+
+fn params_for(names: &[&str], year: i32) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.not_before = rcgen::date_time_ymd(year, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year + 1, 1, 1);
+    params
+}
+
+fn issue_for(names: &[&str], year: i32, by: &CertifiedIssuer<'_, KeyPair>) -> Certified {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params_for(names, year).signed_by(&key, by).unwrap();
+    Certified {
+        chain: vec![Der(certificate.der().to_vec())],
+        key,
     }
 }
 

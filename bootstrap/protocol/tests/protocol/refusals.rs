@@ -90,11 +90,40 @@ fn a_voucher_that_asks_for_what_a_box_cannot_do_is_refused() {
 fn an_expired_voucher_is_refused_by_the_floor_of_time_alone() {
     let mut scene = Scene::new();
     scene.voucher.bound = Bound::Expires(OwnerTime(NOW.0 - 1));
+    scene.voucher.created = OwnerTime(NOW.0 - 2);
     assert_refused!(scene.carried(), Refusal::Expired);
     scene.device.time_floor = OwnerTime(NOW.0 - 1);
     assert!(scene.carried().is_ok(), "the last second counts");
     // A box that knows nothing of the time does not guess.
     scene.device.time_floor = OwnerTime(0);
+    scene.voucher.created = OwnerTime(NOW.0 - 2);
+    assert!(scene.carried().is_ok());
+}
+
+#[test]
+fn it_is_no_earlier_than_the_maker_made_the_voucher() {
+    let mut scene = Scene::new();
+    scene.device.time_floor = OwnerTime(0);
+    let since = |scene: &Scene| match scene.carried().unwrap() {
+        Found::Owner(owner) => owner.since,
+        Found::Elsewhere(_) => panic!("an owner"),
+    };
+    assert_eq!(since(&scene), NOW);
+    scene.device.time_floor = OwnerTime(NOW.0 + 5);
+    assert_eq!(since(&scene), OwnerTime(NOW.0 + 5));
+
+    scene.device.time_floor = OwnerTime(0);
+    scene.voucher.bound = Bound::Expires(OwnerTime(NOW.0 - 1));
+    assert_refused!(scene.carried(), Refusal::Expired);
+
+    // Nor does an owner's certificate that ended before it count.
+    let past = |params: &mut rcgen::CertificateParams| {
+        params.not_after = date_time_ymd(2026, 1, 1);
+    };
+    let mut scene = Scene::of(Party::new("maker", 1), Party::with("owner", 2, past));
+    scene.device.time_floor = OwnerTime(0);
+    assert_refused!(scene.carried(), Refusal::Owner(CertificateError::Expired));
+    scene.voucher.created = OwnerTime(0);
     assert!(scene.carried().is_ok());
 }
 

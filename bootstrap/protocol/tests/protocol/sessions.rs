@@ -179,6 +179,7 @@ fn a_gateway_enrols() {
     assert_eq!(ended, Ended::Enrolled(Box::new(enrolment.clone())));
     let owner = bartizan_bootstrap_protocol::bootstrap::Owner {
         epoch: 3,
+        since: NOW,
         site: site(&owner),
     };
     ownership(owner, enrolment).check().unwrap();
