@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod demo;
+pub mod interop;
 pub mod kme;
 pub mod pki;
 pub mod played;

@@ -57,41 +57,41 @@ pub fn write_certificates(
     Ok(())
 }
 
-/// Has the attestation key say that the IDevID key sits in the same TPM: what a maker's CA asks for
-/// before it certifies both.
+/// Has the attestation key say that one of the box's keys sits in the same TPM: of the IDevID key a
+/// maker's CA asks for it before it certifies both, of the attestation key itself some verifiers do.
 ///
 /// # Errors
 ///
 /// What the TPM says.
-pub fn certify_idevid(
+pub fn certify(
     tpm: &mut Tpm,
     keys: &DeviceKeys,
+    key: DeviceKey,
     qualifying: &[u8],
 ) -> Result<Certified, TpmError> {
     let strength = keys.strength;
-    let (idevid, certify) = (DeviceKey::Idevid, Some(CommandCode::Certify));
-    let (attest, signature) = with_device_key(tpm, strength, idevid, certify, |tpm, certified| {
-        with_device_key(
-            tpm,
-            strength,
-            DeviceKey::Attestation,
-            None,
-            |tpm, signer| {
-                let sessions = (Some(certified), Some(signer), None);
-                tpm.call("certify the IDevID key", sessions, |context| {
-                    let (attest, signature) = context.certify(
-                        keys.idevid.key.into(),
-                        keys.attestation.key,
-                        Data::try_from(qualifying)?,
-                        SignatureScheme::Null,
-                    )?;
-                    Ok((attest.marshall()?, signature.marshall()?))
-                })
-            },
-        )
+    let object = match key {
+        DeviceKey::Attestation => keys.attestation.key,
+        DeviceKey::Idevid => keys.idevid.key,
+    };
+    let command = Some(CommandCode::Certify);
+    let (attest, signature) = with_device_key(tpm, strength, key, command, |tpm, certified| {
+        let signer = DeviceKey::Attestation;
+        with_device_key(tpm, strength, signer, None, |tpm, signer| {
+            let sessions = (Some(certified), Some(signer), None);
+            tpm.call("certify a device key", sessions, |context| {
+                let (attest, signature) = context.certify(
+                    object.into(),
+                    keys.attestation.key,
+                    Data::try_from(qualifying)?,
+                    SignatureScheme::Null,
+                )?;
+                Ok((attest.marshall()?, signature.marshall()?))
+            })
+        })
     })?;
     Ok(Certified {
-        public: keys.public(DeviceKey::Idevid).to_vec(),
+        public: keys.public(key).to_vec(),
         attest,
         signature,
     })

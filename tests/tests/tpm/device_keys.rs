@@ -13,7 +13,7 @@ use bartizan_model::{
 };
 use bartizan_tpm::{
     DeviceKey, DeviceKeys, EndorsementKind, Tpm,
-    provision::{Certificates, certify_idevid, endorsement_public, write_certificates},
+    provision::{Certificates, certify, endorsement_public, write_certificates},
 };
 
 use crate::boot::{Boot, hex, read};
@@ -152,7 +152,7 @@ fn the_attestation_key_vouches_for_the_idevid() {
     let mut tpm = boot.open();
     let keys = DeviceKeys::open(&mut tpm).unwrap();
     for _ in 0..5 {
-        let certified = certify_idevid(&mut tpm, &keys, b"a maker's nonce").unwrap();
+        let certified = certify(&mut tpm, &keys, DeviceKey::Idevid, b"a maker's nonce").unwrap();
         let ak = AttestationKey::parse(keys.public(DeviceKey::Attestation)).unwrap();
         let public = verify_certified(&certified, &ak, b"a maker's nonce").unwrap();
         assert_eq!(public.encode(), keys.public(DeviceKey::Idevid));

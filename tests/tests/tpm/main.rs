@@ -6,6 +6,7 @@ mod commands;
 mod device_keys;
 mod farewell;
 mod floors;
+mod keylime;
 mod ldevid;
 mod permission;
 mod proxy;

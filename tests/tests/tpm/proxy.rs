@@ -13,6 +13,7 @@ use bartizan_tests::pki::LoopbackTpm;
 /// Command codes (TPM 2.0 Library, Part 2, 6.5.2).
 pub(crate) mod command {
     pub(crate) const CERTIFY: u32 = 0x148;
+    pub(crate) const GET_CAPABILITY: u32 = 0x17a;
     pub(crate) const LOAD_EXTERNAL: u32 = 0x167;
     pub(crate) const QUOTE: u32 = 0x158;
     pub(crate) const SIGN: u32 = 0x15d;
@@ -35,8 +36,16 @@ pub(crate) struct Proxy {
     passed: Arc<Mutex<Passed>>,
 }
 
+/// What of the TPM is kept from its users.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Hidden {
+    Nothing,
+    /// That it has the curve P-384.
+    P384,
+}
+
 impl Proxy {
-    pub(crate) fn before(swtpm: &LoopbackTpm) -> Self {
+    pub(crate) fn before(swtpm: &LoopbackTpm, hidden: Hidden) -> Self {
         let behind: u16 = swtpm.tcti().rsplit_once('=').unwrap().1.parse().unwrap();
         let (commands, control) = two_listeners();
         let port = commands.local_addr().unwrap().port();
@@ -48,7 +57,7 @@ impl Proxy {
             for client in commands.incoming() {
                 let (client, swtpm) = (client.unwrap(), Arc::clone(&swtpm));
                 let passed = Arc::clone(&passing);
-                std::thread::spawn(move || pass_commands(client, &swtpm, &passed));
+                std::thread::spawn(move || pass_commands(client, &swtpm, &passed, hidden));
             }
         });
         std::thread::spawn(move || {
@@ -81,7 +90,12 @@ impl Proxy {
     }
 }
 
-fn pass_commands(mut client: TcpStream, swtpm: &Mutex<TcpStream>, passed: &Mutex<Passed>) {
+fn pass_commands(
+    mut client: TcpStream,
+    swtpm: &Mutex<TcpStream>,
+    passed: &Mutex<Passed>,
+    hidden: Hidden,
+) {
     while let Some(command) = message(&mut client) {
         let code = u32::from_be_bytes(command[6..10].try_into().unwrap());
         {
@@ -93,13 +107,24 @@ fn pass_commands(mut client: TcpStream, swtpm: &Mutex<TcpStream>, passed: &Mutex
         if swtpm.write_all(&command).is_err() {
             return;
         }
-        let Some(response) = message(&mut swtpm) else {
+        let Some(mut response) = message(&mut swtpm) else {
             return;
         };
+        if hidden == Hidden::P384 && code == command::GET_CAPABILITY {
+            hide_p384(&command, &mut response);
+        }
         passed.lock().unwrap().bytes.extend(&response);
         if client.write_all(&response).is_err() {
             return;
         }
+    }
+}
+
+/// Says P-521 where the list of curves from P-384 on begins with that (Part 3, 30.2).
+fn hide_p384(command: &[u8], response: &mut [u8]) {
+    let (curves, p384, p521) = (8_u32.to_be_bytes(), 4_u32.to_be_bytes(), [0, 5]);
+    if command[10..18] == [curves, p384].concat() && response[19..21] == p384[2..] {
+        response[19..21].copy_from_slice(&p521);
     }
 }
 
