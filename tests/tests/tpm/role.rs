@@ -17,7 +17,6 @@ use bartizan_model::{
     lifecycle::Lifecycle,
     message::{Edge, FromTpm, RoleToSupervisor, SupervisorToRole, ToTpm},
     time::KnownTime,
-    time::KnownTime,
 };
 use bartizan_process::{
     Channel, ChannelError, Ends, Fault, Notifier, Started, Vocabulary, Watchdog, socket_pair,
