@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_model::config::Der;
 use bartizan_model::identity::{Farewell, TpmFound};
-use bartizan_model::ids::Reqid;
+use bartizan_model::ids::{Reqid, SaeId};
 use bartizan_model::lifecycle::{Event, Lifecycle};
 use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor};
 use bartizan_model::ownership::Ownership;
-use bartizan_model::report::{OwnerReport, QuarantineReason, Snapshot, TunnelReport};
+use bartizan_model::report::{OwnerReport, QkdReport, QuarantineReason, Snapshot, TunnelReport};
 use bartizan_model::time::{BootTime, KnownTime};
 use bartizan_process::{Exit, Fault};
 
@@ -95,6 +95,7 @@ pub struct Supervisor {
     granted: BTreeSet<Edge>,
     lease_ends: Option<BootTime>,
     tunnels: BTreeMap<Reqid, TunnelReport>,
+    qkd: BTreeMap<SaeId, QkdReport>,
     counters: BTreeMap<String, u64>,
 }
 
@@ -116,6 +117,7 @@ impl Supervisor {
             granted: BTreeSet::new(),
             lease_ends: None,
             tunnels: BTreeMap::new(),
+            qkd: BTreeMap::new(),
             counters: BTreeMap::new(),
         }
     }
@@ -217,6 +219,14 @@ impl Supervisor {
                 self.tunnels.insert(report.reqid, *report);
                 within(self.tunnels.len(), TUNNELS_MAX)
             }
+            (Some(Standing::Started), Role::Engine, Said::Qkd(report)) => {
+                self.qkd.insert(report.peer.clone(), *report);
+                Ok(Vec::new())
+            }
+            (Some(Standing::Started), Role::Engine, Said::QkdGone(peer)) => {
+                self.qkd.remove(&peer);
+                Ok(Vec::new())
+            }
             (Some(Standing::Started), Role::Engine, Said::TunnelGone(reqid)) => {
                 self.tunnels.remove(&reqid);
                 Ok(Vec::new())
@@ -296,6 +306,7 @@ impl Supervisor {
                 .map(|end| end.since(now))
                 .filter(|rest| !rest.is_zero()),
             tunnels: self.tunnels.values().cloned().collect(),
+            qkd: self.qkd.values().cloned().collect(),
             achieved: self
                 .achieved
                 .iter()

@@ -4,7 +4,9 @@ use core::fmt::{self, Write};
 use core::time::Duration;
 
 use bartizan_model::message::{Achieved, Memory, Role};
-use bartizan_model::report::{Alarm, QuarantineReason, Snapshot, SourceSet, TunnelReport};
+use bartizan_model::report::{
+    Alarm, LinkReport, QkdReport, QuarantineReason, Snapshot, SourceSet, TunnelReport,
+};
 use bartizan_model::time::BootTime;
 
 /// Writes a snapshot as tables.
@@ -45,6 +47,24 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
             "TUNNEL", "PEER", "STATE", "EPOCH", "SOURCES", "SINCE", "REKEYS", "ALARM", "ENTRY",
         ],
         tunnels,
+    )?;
+    let keys = snapshot.qkd.iter().map(keys_row).collect();
+    columns(
+        out,
+        &[
+            "QKD PEER", "KEYS", "LEFT", "RESERVE", "PER HOUR", "PROMISED", "TUNNELS", "WAITING",
+            "TAKEN", "REFUSED", "WITHOUT",
+        ],
+        keys,
+    )?;
+    let links = snapshot.qkd.iter().flat_map(|keys| &keys.links);
+    columns(
+        out,
+        &[
+            "QKD LINK", "PEER", "STATE", "REASON", "STORED", "HERE", "P50", "P99", "GIVEN",
+            "FAILED",
+        ],
+        links.map(link_row).collect(),
     )?;
     let roles = snapshot
         .achieved
@@ -98,6 +118,43 @@ fn tunnel_row(tunnel: &TunnelReport, now: BootTime) -> Vec<String> {
         tunnel.alarm.map_or(none(), alarm),
         tunnel.entry.to_string(),
     ]
+}
+
+fn keys_row(keys: &QkdReport) -> Vec<String> {
+    let budget = &keys.budget;
+    vec![
+        keys.peer.to_string(),
+        format!("{:?}", budget.level),
+        known(budget.left),
+        budget.reserve.to_string(),
+        known(budget.rate),
+        budget.minimum.to_string(),
+        budget.tunnels.to_string(),
+        budget.waiting.to_string(),
+        budget.taken.to_string(),
+        budget.refused.to_string(),
+        budget.without.to_string(),
+    ]
+}
+
+fn link_row(link: &LinkReport) -> Vec<String> {
+    let millis = |time: Option<u32>| time.map_or(none(), |time| format!("{time} ms"));
+    vec![
+        link.kme.to_string(),
+        link.peer.to_string(),
+        format!("{:?}", link.state),
+        link.reason.map_or(none(), |reason| format!("{reason:?}")),
+        known(link.stored_keys),
+        link.prefetched.to_string(),
+        millis(link.latency.map(|latency| latency.p50)),
+        millis(link.latency.map(|latency| latency.p99)),
+        link.counts.given.to_string(),
+        link.counts.failed.to_string(),
+    ]
+}
+
+fn known(number: Option<u32>) -> String {
+    number.map_or(none(), |number| number.to_string())
 }
 
 fn role_row(role: Role, achieved: Achieved) -> Vec<String> {
@@ -188,9 +245,13 @@ fn columns(out: &mut impl Write, head: &[&str], rows: Vec<Vec<String>>) -> fmt::
 
 #[cfg(test)]
 mod tests {
-    use bartizan_model::ids::{EntryName, Epoch, NodeId, Reqid, Spi, TunnelId};
+    use bartizan_model::config::KmeInterface;
+    use bartizan_model::ids::{EntryName, Epoch, NodeId, Reqid, SaeId, Spi, TunnelId};
     use bartizan_model::lifecycle::Lifecycle;
-    use bartizan_model::report::{OwnerReport, PairReport, TunnelState};
+    use bartizan_model::report::{
+        BudgetLevel, BudgetReport, Latency, LinkCounts, LinkReason, LinkState, OwnerReport,
+        PairReport, TunnelState,
+    };
 
     use super::*;
 
@@ -241,8 +302,45 @@ mod tests {
             at: seconds(1190),
             lease: Some(Duration::from_secs(252)),
             tunnels: vec![tunnel(1, Some(pair), false), tunnel(10, None, true)],
+            qkd: vec![keys()],
             achieved: vec![(Role::Engine, achieved)],
             counters: vec![("peer.refused".to_owned(), 3)],
+        }
+    }
+
+    fn keys() -> QkdReport {
+        let peer = SaeId::try_from("sae-b").unwrap();
+        QkdReport {
+            peer: peer.clone(),
+            budget: BudgetReport {
+                level: BudgetLevel::Low,
+                left: Some(41),
+                reserve: 50,
+                rate: None,
+                minimum: 12,
+                tunnels: 100,
+                waiting: 7,
+                taken: 1300,
+                refused: 2,
+                without: 0,
+            },
+            links: vec![LinkReport {
+                kme: NodeId::try_from("kme.example").unwrap(),
+                peer,
+                interface: KmeInterface::Etsi014,
+                state: LinkState::Degraded,
+                reason: Some(LinkReason::Slow),
+                said: None,
+                stored_keys: Some(37),
+                prefetched: 4,
+                rate: None,
+                latency: Some(Latency { p50: 3, p99: 410 }),
+                counts: LinkCounts {
+                    given: 1300,
+                    failed: 2,
+                    ..LinkCounts::default()
+                },
+            }],
         }
     }
 
@@ -257,6 +355,7 @@ mod tests {
     fn an_empty_table_has_no_head() {
         let empty = Snapshot {
             tunnels: vec![],
+            qkd: vec![],
             achieved: vec![],
             counters: vec![],
             ..snapshot()

@@ -280,7 +280,11 @@ impl Fleet {
                     tunnel.alarm = Some(*alarm);
                 }
             }
-            Notice::Expired { .. } | Notice::NotProgrammed { .. } | Notice::Programmed { .. } => {}
+            Notice::Expired { .. }
+            | Notice::NotProgrammed { .. }
+            | Notice::QkdBudget { .. }
+            | Notice::QkdLink { .. }
+            | Notice::Programmed { .. } => {}
         }
     }
 

@@ -124,6 +124,18 @@ pub(crate) fn words(notice: &Notice) -> String {
         Notice::NotProgrammed { entry, errno } => {
             format!("{entry}: the kernel refused it: error {errno}")
         }
+        Notice::QkdBudget { peer, level } => {
+            format!("QKD keys shared with {peer}: {level:?}")
+        }
+        Notice::QkdLink {
+            peer,
+            kme,
+            state,
+            reason,
+        } => {
+            let why = reason.map_or(String::new(), |reason| format!(": {reason:?}"));
+            format!("QKD link to {peer} by {kme}: {state:?}{why}")
+        }
         Notice::Programmed { entries } => format!("{entries} entries are programmed"),
     }
 }

@@ -6,6 +6,7 @@ use bartizan_model::ids::{NodeId, Reqid};
 use bartizan_model::message::PeerMessage;
 use bartizan_model::time::BootTime;
 
+use crate::budget::Budget;
 use crate::counters::Count;
 use crate::lease::{Entropy, Lease, PeerLease};
 use crate::orders::{Orders, Task};
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) orders: Orders,
     pub(crate) outbox: Outbox,
     pub(crate) qkd: Qkd,
+    pub(crate) budget: Budget,
     pub(crate) spis: Spis,
     pub(crate) keying: KeyingRoom,
 }

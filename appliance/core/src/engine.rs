@@ -22,6 +22,7 @@ use crate::edit::Edit;
 use crate::exchange::{Input, Output, Room};
 use crate::lease::{Entropy, Keeper};
 use crate::orders::Task;
+use crate::pacing::QkdTold;
 use crate::peers::Peer;
 use crate::spd::Spd;
 use crate::streams::Streams;
@@ -44,6 +45,7 @@ pub struct Engine {
     pub(crate) peers: BTreeMap<NodeId, Peer>,
     pub(crate) spd: Spd,
     pub(crate) streams: Streams,
+    pub(crate) qkd_told: QkdTold,
     pub(crate) edit: Option<Edit>,
     pub(crate) start: Start,
     pub(crate) flush: Flush,
@@ -97,6 +99,7 @@ impl Engine {
             peers: BTreeMap::new(),
             spd: Spd::default(),
             streams: Streams::default(),
+            qkd_told: QkdTold::default(),
             edit: None,
             start: Start::default(),
             flush: Flush::Idle,
@@ -128,6 +131,7 @@ impl Engine {
         while let Some(reqid) = self.shared.keying.next() {
             self.with_tunnel(reqid, entropy, |tunnel, _| tunnel.succession.unqueue());
         }
+        self.follow_budget(entropy);
     }
 
     /// Gives the next message for a neighbour that can take it. An SA's seconds count from `now`.
@@ -284,6 +288,7 @@ impl Engine {
                     self.shared.orders.push(task);
                 }
             }
+            Timer::Budget => self.shared.budget.tick(self.now),
             Timer::Tunnel(reqid) => {
                 self.with_tunnel(reqid, entropy, Tunnel::tick);
             }
@@ -373,7 +378,9 @@ impl Engine {
             let name = String::from(name);
             return Some(RoleToSupervisor::Counted { name, total });
         }
-        let reqid = outbox.changed_for_supervisor()?;
+        let Some(reqid) = outbox.changed_for_supervisor() else {
+            return self.qkd_for_supervisor();
+        };
         Some(match self.tunnels.get(&reqid) {
             Some(tunnel) => RoleToSupervisor::Tunnel(Box::new(tunnel.report())),
             None => RoleToSupervisor::TunnelGone(reqid),
@@ -385,7 +392,9 @@ impl Engine {
         if let Some(message) = outbox.control.pop_front() {
             return Some(message);
         }
-        let reqid = outbox.changed_for_control()?;
+        let Some(reqid) = outbox.changed_for_control() else {
+            return self.qkd_for_control();
+        };
         Some(match self.tunnels.get(&reqid) {
             Some(tunnel) => EngineToControl::Tunnel(Box::new(tunnel.report())),
             None => EngineToControl::TunnelGone(reqid),

@@ -12,6 +12,7 @@ use bartizan_model::report::{Alarm, QkdRefusal};
 use bartizan_model::time::BootTime;
 use bartizan_secret::Secret;
 
+use crate::budget::Fate;
 use crate::classical;
 use crate::counters::Count;
 use crate::desk::{Desk, Gate};
@@ -19,6 +20,7 @@ use crate::generation::State;
 use crate::hybrid::{Context, DeriveError, Derived, Shares, derive};
 use crate::kem::Initiator;
 use crate::life::Life;
+use crate::pacing::Leave;
 use crate::pair::Generation;
 use crate::times::{CONFIRM_WAIT, KERNEL_WAIT, PEER_WAIT, SOURCES_WAIT};
 use crate::tunnel::Tunnel;
@@ -127,18 +129,34 @@ impl Tunnel {
             desk.shared.keying.wait(self.reqid());
             return;
         }
+        let leave = match self.keying().qkd {
+            Some(_) => self.ask_budget(desk),
+            None => Leave::Fetch,
+        };
+        if leave == Leave::Later {
+            desk.shared.keying.give_back(desk.peer);
+            return;
+        }
         self.succession.begun();
         let Some(epoch) = self.wheel.last().next() else {
             // 2^64 generations: only a peer's word can have brought it here, and that is bounded.
             desk.shared.keying.give_back(desk.peer);
+            self.settle_budget(Fate::Unknown, desk);
             self.failed(Some(Alarm::PeerMismatch), desk);
             return;
         };
         if !self.begin(epoch, desk) {
+            self.settle_budget(Fate::Unknown, desk);
             return;
         }
-        let source = self.keying().qkd.clone();
-        self.fetch(source.map(|source| (source, None)), gate.lease, desk);
+        if leave == Leave::Without {
+            if let Some(handshake) = &mut self.handshake {
+                handshake.qkd = QkdShare::Missing(QkdRefusal::Budget);
+            }
+        } else {
+            let source = self.keying().qkd.clone();
+            self.fetch(source.map(|source| (source, None)), gate.lease, desk);
+        }
         self.go_on(desk);
     }
 
@@ -155,6 +173,10 @@ impl Tunnel {
         if !matches!(handshake.qkd, QkdShare::Asked { order: asked, .. } if asked == order) {
             return;
         }
+        let fate = match &outcome {
+            Ok(_) => Fate::Delivered,
+            Err(refusal) => Fate::Refused(*refusal),
+        };
         handshake.qkd = match outcome {
             Ok((id, key)) => QkdShare::Got(id, key),
             Err(refusal) => {
@@ -162,6 +184,7 @@ impl Tunnel {
                 QkdShare::Missing(refusal)
             }
         };
+        self.settle_budget(fate, desk);
         self.go_on(desk);
     }
 
@@ -389,6 +412,7 @@ impl Tunnel {
             && desk.shared.qkd.forget(order)
         {
             desk.shared.outbox.qkd.push_back(EngineToQkd::Cancel(order));
+            self.settle_budget(Fate::Unknown, desk);
         }
     }
 
@@ -452,6 +476,14 @@ impl Tunnel {
         let derived = derive(&context, &shares, self.side, gate.lease)?;
         let tag = derived.tag;
         let sources = answer.sources;
+        let without = match (&handshake.qkd, &keying.qkd) {
+            (_, None) => None,
+            (_, Some(_)) if sources.qkd => None,
+            (QkdShare::Missing(refusal), Some(_)) => Some(*refusal),
+            (QkdShare::Unused | QkdShare::Asked { .. } | QkdShare::Got(..), Some(_)) => {
+                Some(QkdRefusal::PeerWithout)
+            }
+        };
         // Offer and answer may go too: what they bound is in the key.
         handshake.qkd = QkdShare::Unused;
         handshake.kem = None;
@@ -462,6 +494,7 @@ impl Tunnel {
         handshake.deadline = desk.now.after(CONFIRM_WAIT);
         if let Some(life) = self.lives.get_mut(&epoch) {
             life.sources = Some(sources);
+            life.without = without;
         }
         Ok(tag)
     }

@@ -163,6 +163,7 @@ impl Tunnel {
             && life.since.is_some()
         {
             life.soft_at = Some(desk.now);
+            self.used_up(epoch, desk.now);
         }
         true
     }

@@ -6,6 +6,7 @@
 //! for what everything rests on.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod classical;
 pub mod counters;
 mod desk;
@@ -22,6 +23,7 @@ mod life;
 mod lifetime;
 mod orders;
 mod outbox;
+mod pacing;
 pub mod pair;
 mod peering;
 mod peers;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bartizan_model::ids::Spi;
 use bartizan_model::message::SaId;
 use bartizan_model::policy::Direction;
-use bartizan_model::report::SourceSet;
+use bartizan_model::report::{QkdRefusal, SourceSet};
 use bartizan_model::time::BootTime;
 
 use crate::lifetime::Span;
@@ -25,8 +25,12 @@ pub(crate) struct Life {
     pub(crate) since: Option<BootTime>,
     /// What its key is made of.
     pub(crate) sources: Option<SourceSet>,
+    /// Why no QKD key is among them, though the policy names QKD.
+    pub(crate) without: Option<QkdRefusal>,
     /// When a successor is wanted.
     pub(crate) soft_at: Option<BootTime>,
+    /// When it can wait no longer for want of QKD keys.
+    pub(crate) late_at: Option<BootTime>,
     /// When the outbound SA has settled.
     pub(crate) settle_at: Option<BootTime>,
     /// When the inbound SA has drained.

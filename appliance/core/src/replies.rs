@@ -53,7 +53,7 @@ impl Engine {
             QkdToEngine::Key { order, key: id } => (order, Ok(id)),
             QkdToEngine::Refused { order, reason } => (order, Err(reason)),
             QkdToEngine::Stream { peer, stream } => return self.stream_open(peer, stream),
-            QkdToEngine::Link(_) => return,
+            QkdToEngine::Link(report) => return self.hear_link(*report),
         };
         let Some(wanted) = self.shared.qkd.answered(order) else {
             self.shared.outbox.counters.add(Count::ReplyStale);

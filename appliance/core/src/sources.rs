@@ -5,6 +5,7 @@ use bartizan_model::message::{Answer, EngineToQkd, Offer, PeerMessage, Side};
 use bartizan_model::policy::{KemSource, Need, QkdSource};
 use bartizan_model::report::{Alarm, QkdRefusal, SourceSet};
 
+use crate::budget::Fate;
 use crate::classical::{self, ExchangeError};
 use crate::counters::Count;
 use crate::desk::Desk;
@@ -32,6 +33,7 @@ impl Tunnel {
         };
         let peer = source.peer_sae;
         handshake.qkd = if !desk.shared.qkd.is_available() {
+            desk.shared.budget.settle(reqid, Fate::Unknown, desk.now);
             QkdShare::Missing(QkdRefusal::Unreachable)
         } else if named
             .as_ref()

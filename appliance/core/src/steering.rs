@@ -101,6 +101,10 @@ impl Engine {
         }
 
         self.follow_peers(&wanted);
+        for (reqid, (_, protect)) in &wanted {
+            let source = protect.keying.qkd.as_ref();
+            self.shared.budget.follow(*reqid, source);
+        }
         for (reqid, (entry, protect)) in wanted {
             if let Some(tunnel) = self.tunnels.get(&reqid) {
                 if tunnel.entry != entry || tunnel.protect != protect {
@@ -121,6 +125,7 @@ impl Engine {
         self.with_tunnel(reqid, entropy, Tunnel::withdraw);
         let tunnel = self.tunnels.remove(&reqid)?;
         self.timers.set(Timer::Tunnel(reqid), None);
+        self.shared.budget.follow(reqid, None);
         if let Some(peer) = self.peers.get_mut(&tunnel.keying().peer)
             && peer.tunnels.get(&tunnel.id()) == Some(&reqid)
         {

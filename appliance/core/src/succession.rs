@@ -27,8 +27,19 @@ pub(crate) struct Succession {
     wanted: bool,
     /// It waits for a place among those that exchange keys.
     queued: bool,
+    put_off: PutOff,
     /// A lease or the link stands in the way.
     blocked: Option<Blocked>,
+}
+
+/// Whether it waits for a QKD key.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum PutOff {
+    #[default]
+    No,
+    UntilWoken,
+    /// It asks again at this time, if it is not woken before.
+    Until(BootTime),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +84,16 @@ impl Succession {
         self.queued = false;
     }
 
+    /// There is no QKD key for it: it is woken, or asks again at this time.
+    pub(crate) fn put_off(&mut self, again: Option<BootTime>) {
+        self.put_off = again.map_or(PutOff::UntilWoken, PutOff::Until);
+    }
+
+    /// Whether the peer wants a successor.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// An attempt begins.
     pub(crate) fn begun(&mut self) {
         self.wanted = false;
@@ -82,7 +103,11 @@ impl Succession {
 impl Tunnel {
     /// Starts or asks for a generation if one is due.
     pub(crate) fn review(&mut self, desk: &mut Desk<'_>) {
+        self.succession.put_off = PutOff::No;
         let due = self.due().filter(|due| *due <= desk.now);
+        if due.is_none() || !self.resumed() || desk.gate().is_none() {
+            desk.shared.budget.leave(self.reqid());
+        }
         if due.is_some() && (!self.resumed() || desk.gate().is_none()) {
             self.blocked(desk);
             return;
@@ -106,12 +131,14 @@ impl Tunnel {
 
     /// When [`Tunnel::review`] has something to do.
     pub(crate) fn review_at(&self) -> Option<BootTime> {
-        match self.succession.blocked {
-            Some(blocked) => {
+        match (self.succession.blocked, self.succession.put_off) {
+            (Some(blocked), _) => {
                 let over = blocked.patience == Patience::Over;
                 (!over).then(|| blocked.since.after(LINK_PATIENCE))
             }
-            None => self.due(),
+            (None, PutOff::Until(again)) => Some(again),
+            (None, PutOff::UntilWoken) => None,
+            (None, PutOff::No) => self.due(),
         }
     }
 
@@ -143,8 +170,12 @@ impl Tunnel {
 
     /// When a successor of a generation that begins to send now is wanted: the initiator begins up to
     /// a tenth early, so that not all tunnels of one edit rekey at once and the responder's turn
-    /// seldom comes.
+    /// seldom comes. Where QKD keys are short the initiator puts it off, and the responder waits for
+    /// that.
     pub(crate) fn soft_at(&self, desk: &mut Desk<'_>) -> Option<BootTime> {
+        if !self.initiates() && self.keying().qkd.is_some() {
+            return self.late_at(desk);
+        }
         let soft = Duration::from_secs(self.keying().soft.seconds?);
         let early = if self.initiates() {
             let tenth = soft.checked_div(10).unwrap_or_default();
@@ -176,6 +207,15 @@ impl Tunnel {
         }
     }
 
+    /// Whether what sends is only half a pair.
+    pub(crate) fn is_half(&self) -> bool {
+        self.wheel.current().is_some_and(|current| {
+            current.peer.abandoned
+                || current.peer.moved_on
+                || current.inbound.place == Place::Absent
+        })
+    }
+
     fn due(&self) -> Option<BootTime> {
         if !self.wheel.has_room() || self.succession.queued {
             return None;
@@ -183,10 +223,7 @@ impl Tunnel {
         let wanted = match self.wheel.current() {
             None => Some(BootTime::default()),
             Some(current) => {
-                let half = current.peer.abandoned
-                    || current.peer.moved_on
-                    || current.inbound.place == Place::Absent;
-                if half || self.succession.wanted {
+                if self.is_half() || self.succession.wanted {
                     Some(BootTime::default())
                 } else {
                     self.lives.get(&current.epoch)?.soft_at

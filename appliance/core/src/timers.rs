@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Nonce,
     /// The kernel should have taken all SAs out.
     Flush,
+    /// Somebody's turn for a QKD key, or a report on them.
+    Budget,
     /// Orders are to be given again.
     Retries,
     /// The tunnel with this reqid.

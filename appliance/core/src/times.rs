@@ -5,6 +5,12 @@ use core::time::Duration;
 /// For the KME's reply; a required key that comes later is no key, an optional one is gone without.
 pub(crate) const QKD_WAIT: Duration = Duration::from_secs(3);
 
+/// Between two reports on QKD keys.
+pub(crate) const QKD_REPORT_GAP: Duration = Duration::from_secs(1);
+
+/// Before an SA's end, so long is left to a successor that was put off for want of keys.
+pub(crate) const LATE_MARGIN: Duration = Duration::from_secs(30);
+
 /// For offer and answer: both ends' KMEs may take [`QKD_WAIT`].
 pub(crate) const SOURCES_WAIT: Duration = Duration::from_secs(10);
 

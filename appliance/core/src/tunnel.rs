@@ -314,14 +314,21 @@ impl Tunnel {
         if older.filter(|g| g.has_sent()).count() > 0 {
             self.rekeys = self.rekeys.saturating_add(1);
         }
-        let soft_at = self.soft_at(desk);
+        let (soft_at, late_at) = (self.soft_at(desk), self.late_at(desk));
+        let mut without = None;
         if let Some(life) = self.lives.get_mut(&epoch) {
             life.since = Some(desk.now);
             life.soft_at = soft_at;
+            life.late_at = late_at;
+            without = life.without;
             life.ask_at = life.outbound.half(desk.now);
         }
         self.succession.succeeded(desk.now);
-        self.alarm = None;
+        // A source that is optional is never missing in silence.
+        match without {
+            Some(refusal) => self.raise(Alarm::Qkd(refusal), desk),
+            None => self.alarm = None,
+        }
         if let Some(pair) = self.pair()
             && let Some(sources) = pair.sources
         {

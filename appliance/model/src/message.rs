@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 pub use crate::config::RoleConfig;
 use crate::config::{Der, Sources};
 use crate::identity::{Farewell, TpmFound};
-use crate::ids::{EditId, EntryName, NodeId, Nonce, OrderId, Reqid, Spi, Thumbprint};
+use crate::ids::{EditId, EntryName, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, Thumbprint};
 use crate::lifecycle::Lifecycle;
 pub use crate::message::peer::{Answer, Offer, PeerMessage, Side, Stage, Standing};
 pub use crate::message::qkd::{EngineToQkd, QkdToEngine};
 pub use crate::message::tpm::{FromTpm, ToTpm};
 use crate::ownership::Ownership;
 use crate::policy::{Direction, DontFragment, Lifetime, Mode, Policy, Suite, TrafficSelector};
-use crate::report::{Notice, TunnelReport};
+use crate::report::{Notice, QkdReport, TunnelReport};
 use crate::time::{KnownTime, OwnerMoment};
 
 mod peer;
@@ -149,6 +149,10 @@ pub enum RoleToSupervisor {
     OwnerTime(OwnerMoment),
     /// Bootstrap: the TPM keeps the LDevID.
     LdevidKept,
+    /// Engine: the keys shared with a peer, or their links, are not what they were.
+    Qkd(Box<QkdReport>),
+    /// Engine: no tunnel uses keys shared with this peer any more.
+    QkdGone(SaeId),
 }
 
 /// What a role's lock-down achieved.
@@ -234,6 +238,10 @@ pub enum EngineToControl {
     TunnelGone(Reqid),
     /// Something that the controller is told.
     Notice(Box<Notice>),
+    /// The keys shared with a peer, or their links, are not what they were.
+    Qkd(Box<QkdReport>),
+    /// No tunnel uses keys shared with this peer any more.
+    QkdGone(SaeId),
 }
 
 /// Why the engine refuses an edit that is well-formed.

@@ -4,13 +4,15 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EntryName, Epoch, NodeId, Reqid, Spi, TunnelId};
+use crate::ids::{EntryName, Epoch, NodeId, Reqid, SaeId, Spi, TunnelId};
 use crate::lifecycle::Lifecycle;
 use crate::policy::{Combiner, ParameterSet};
 use crate::time::BootTime;
 
+mod budget;
 mod link;
 
+pub use budget::{BudgetLevel, BudgetReport, QkdReport};
 pub use link::{Latency, LinkCounts, LinkReason, LinkReport, LinkState};
 
 /// One tunnel as it stands.
@@ -145,6 +147,10 @@ pub enum QkdRefusal {
     Busy,
     /// Locked memory is used up.
     LockedMemory,
+    /// The link's keys are short, and stay for tunnels that stand before this one.
+    Budget,
+    /// The peer goes on without one.
+    PeerWithout,
 }
 
 /// An event that the controller is told at once (and by `get` later, if it asks).
@@ -186,6 +192,24 @@ pub enum Notice {
     Programmed {
         /// How many entries stand.
         entries: u32,
+    },
+    /// The keys shared with a peer got scarcer, or recovered.
+    QkdBudget {
+        /// The peer's SAE.
+        peer: SaeId,
+        /// How scarce they are.
+        level: BudgetLevel,
+    },
+    /// A QKD link got worse, or better.
+    QkdLink {
+        /// The peer's SAE.
+        peer: SaeId,
+        /// The KME: the `dNSName` of its certificate.
+        kme: NodeId,
+        /// What is thought of it.
+        state: LinkState,
+        /// Why not more.
+        reason: Option<LinkReason>,
     },
 }
 
@@ -232,6 +256,8 @@ pub struct Snapshot {
     pub lease: Option<Duration>,
     /// The tunnels by reqid.
     pub tunnels: Vec<TunnelReport>,
+    /// The QKD keys by the peer's SAE.
+    pub qkd: Vec<QkdReport>,
     /// What the roles' lock-down achieved, by role.
     pub achieved: Vec<(crate::message::Role, crate::message::Achieved)>,
     /// What was refused or went wrong, by name.

@@ -19,6 +19,7 @@ mod namespace;
 mod notification;
 mod path;
 mod policy;
+mod qkd;
 mod rpc;
 mod running;
 mod schema;

@@ -6,9 +6,10 @@ use bartizan_model::report::{Mix, Notice, PairReport};
 use crate::error::RpcError;
 use crate::namespace::Namespace;
 use crate::policy::View;
+use crate::qkd;
 use crate::schema::{
-    ALARMS, COMBINERS, EDIT_PROGRAMMED, ENTRY_NOT_PROGRAMMED, Node, PARAMETER_SETS, SADB_EXPIRE,
-    SOURCES, TUNNEL_ALARM, TUNNEL_ESTABLISHED,
+    ALARMS, COMBINERS, EDIT_PROGRAMMED, ENTRY_NOT_PROGRAMMED, Node, PARAMETER_SETS,
+    QKD_BUDGET_CHANGE, QKD_LINK_CHANGE, SADB_EXPIRE, SOURCES, TUNNEL_ALARM, TUNNEL_ESTABLISHED,
 };
 use crate::state::{entry, read_pair, write_pair};
 use crate::time::UnixTime;
@@ -17,12 +18,14 @@ use crate::words::word;
 use crate::xml::{Tag, Writer};
 
 /// The nodes that a notification can be.
-pub(crate) const NOTIFICATIONS: [&Node; 5] = [
+pub(crate) const NOTIFICATIONS: [&Node; 7] = [
     &SADB_EXPIRE,
     &TUNNEL_ESTABLISHED,
     &TUNNEL_ALARM,
     &ENTRY_NOT_PROGRAMMED,
     &EDIT_PROGRAMMED,
+    &QKD_BUDGET_CHANGE,
+    &QKD_LINK_CHANGE,
 ];
 
 /// Writes what happened.
@@ -57,6 +60,13 @@ pub(crate) fn event(notice: &Notice) -> Tree {
             event.set("errno", errno);
             event
         }
+        Notice::QkdBudget { peer, level } => qkd::budget_change(peer, *level),
+        Notice::QkdLink {
+            peer,
+            kme,
+            state,
+            reason,
+        } => qkd::link_change(peer, kme, *state, *reason),
         Notice::Programmed { entries } => {
             let mut event = Tree::empty(&EDIT_PROGRAMMED);
             event.set("entries", entries);
@@ -100,6 +110,12 @@ pub(crate) fn read(tree: &Tree) -> Result<Notice, RpcError> {
     if *tree.node == EDIT_PROGRAMMED {
         let entries = event.required_value("entries")?;
         return Ok(Notice::Programmed { entries });
+    }
+    if *tree.node == QKD_BUDGET_CHANGE {
+        return qkd::read_budget_change(&event);
+    }
+    if *tree.node == QKD_LINK_CHANGE {
+        return qkd::read_link_change(&event);
     }
     let entry = entry(&event)?;
     if *tree.node == TUNNEL_ALARM {

@@ -4,6 +4,7 @@ mod attestation;
 mod bartizan;
 mod ikeless;
 mod library;
+mod qkd;
 mod value;
 
 use crate::limits;
@@ -24,6 +25,9 @@ pub(crate) use ikeless::{
     SPD_ENTRY, STREAMS, SpdAction,
 };
 pub(crate) use library::YANG_LIBRARY;
+pub(crate) use qkd::{
+    INTERFACES, LEVELS, LINK_REASONS, LINK_STATES, QKD_BUDGET_CHANGE, QKD_KEYS, QKD_LINK_CHANGE,
+};
 pub(crate) use value::{Type, binary};
 
 /// A node of a YANG module.

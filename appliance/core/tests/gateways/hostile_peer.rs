@@ -178,7 +178,7 @@ fn receive(world: &mut World, to: usize, message: PeerMessage) {
 
 fn tunnel_of(message: &PeerMessage) -> Option<TunnelId> {
     match message {
-        PeerMessage::Lease(_) => None,
+        PeerMessage::Lease(_) | PeerMessage::Stream(_) => None,
         PeerMessage::Resume { tunnel, .. }
         | PeerMessage::RekeyWanted { tunnel, .. }
         | PeerMessage::Confirm { tunnel, .. }

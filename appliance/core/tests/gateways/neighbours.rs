@@ -106,6 +106,7 @@ impl World {
                 gateway.lease_end = Duration::ZERO;
             }
             EngineToControl::OrderRefused(refusal) => gateway.orders.push(Err(refusal)),
+            EngineToControl::Qkd(_) | EngineToControl::QkdGone(_) => {}
             EngineToControl::Notice(notice) => gateway.notices.push(*notice),
         }
     }
@@ -141,6 +142,8 @@ impl World {
             | RoleToSupervisor::OwnerTime(_)
             | RoleToSupervisor::Tunnel(_)
             | RoleToSupervisor::TunnelGone(_)
+            | RoleToSupervisor::Qkd(_)
+            | RoleToSupervisor::QkdGone(_)
             | RoleToSupervisor::Running => {}
             RoleToSupervisor::Home(_)
             | RoleToSupervisor::Ldevid(_)

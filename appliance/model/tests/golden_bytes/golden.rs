@@ -11,7 +11,7 @@ use bartizan_model::ownership::Port;
 use bartizan_model::policy::{
     Combiner, Dial, Direction, DontFragment, Mode, Need, ParameterSet, Suite,
 };
-use bartizan_model::report::{Alarm, LinkReason, LinkState, QkdRefusal, TunnelState};
+use bartizan_model::report::{Alarm, BudgetLevel, LinkReason, LinkState, QkdRefusal, TunnelState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -64,6 +64,7 @@ fn every_message_has_its_golden_bytes() {
     numbers::<KmeTransport>(&mut found);
     numbers::<LinkState>(&mut found);
     numbers::<LinkReason>(&mut found);
+    numbers::<BudgetLevel>(&mut found);
 
     let golden = include_str!("golden_bytes.txt");
     for (line, golden) in found.lines().zip(golden.lines()) {

@@ -3,7 +3,7 @@
 use bartizan_model::ids::{NodeId, Nonce};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::policy::Policy;
-use bartizan_model::report::TunnelReport;
+use bartizan_model::report::{QkdReport, TunnelReport};
 
 use crate::attestation::{read_evidence, read_log_part};
 use crate::client::{ClientError, MessageId, Received, Reply};
@@ -14,6 +14,7 @@ use crate::namespace::Namespace;
 use crate::notification;
 use crate::path::Path;
 use crate::policy::Entry;
+use crate::qkd;
 use crate::running::FIRST_PRIORITY;
 use crate::schema::{
     ATTESTATION_RESPONSE, EVENT_LOGS, GATEWAY, IPSEC_IKELESS, LIFECYCLES, Node, SPD, SPD_ENTRY,
@@ -40,6 +41,8 @@ pub struct Data {
     pub lifecycle: Option<Lifecycle>,
     /// Its tunnels by name.
     pub tunnels: Vec<TunnelReport>,
+    /// The QKD keys that it shares with others.
+    pub qkd: Vec<QkdReport>,
 }
 
 /// Reads a message; `None` if it means nothing here.
@@ -150,6 +153,8 @@ fn gateway(reader: &mut Reader<'_>, data: &mut Data) -> Result<(), ClientError> 
         match node.name {
             "tunnel" if data.tunnels.len() == limits::ENTRIES => return Err(ClientError::TooBig),
             "tunnel" => data.tunnels.push(state::read_tunnel(&tree)?),
+            "qkd-keys" if data.qkd.len() == limits::ENTRIES => return Err(ClientError::TooBig),
+            "qkd-keys" => data.qkd.push(qkd::read_keys(&tree)?),
             "lease" => data.lease = binary(text, limits::LEASE),
             "lease-nonce" => data.nonce = state::read_nonce(text),
             "node" => data.node = NodeId::try_from(text).ok(),

@@ -6,7 +6,7 @@ use bartizan_model::report::{Alarm, QkdRefusal, SourceSet, TunnelState};
 
 use crate::limits;
 use crate::namespace::Namespace::{Bartizan, BartizanAttestation};
-use crate::schema::{Node, Type};
+use crate::schema::{Node, QKD_KEYS, Type};
 use crate::words::{Words, meaning};
 
 const U16: Type = Type::Unsigned(65_535);
@@ -100,6 +100,8 @@ pub(crate) const ALARMS: Words<Alarm> = &[
     ("qkd-repeated-key", Alarm::Qkd(QkdRefusal::RepeatedKey)),
     ("qkd-busy", Alarm::Qkd(QkdRefusal::Busy)),
     ("qkd-locked-memory", Alarm::Qkd(QkdRefusal::LockedMemory)),
+    ("qkd-budget", Alarm::Qkd(QkdRefusal::Budget)),
+    ("qkd-peer-without", Alarm::Qkd(QkdRefusal::PeerWithout)),
 ];
 
 const fn leaf(name: &'static str, value: Type) -> Node {
@@ -206,6 +208,7 @@ pub(crate) static GATEWAY: Node = container(
             ],
         )
         .state(),
+        QKD_KEYS,
     ],
 );
 
@@ -269,7 +272,7 @@ mod tests {
             Alarm::Qkd(Q::BadRequest), Alarm::Qkd(Q::Unauthorized), Alarm::Qkd(Q::Unavailable),
             Alarm::Qkd(Q::BadReply), Alarm::Qkd(Q::WrongKeyId), Alarm::Qkd(Q::WrongLength),
             Alarm::Qkd(Q::ZeroKey), Alarm::Qkd(Q::RepeatedKey), Alarm::Qkd(Q::Busy),
-            Alarm::Qkd(Q::LockedMemory),
+            Alarm::Qkd(Q::LockedMemory), Alarm::Qkd(Q::Budget), Alarm::Qkd(Q::PeerWithout),
         );
         check(ALARMS, alarms);
         check(LIFECYCLES, Lifecycle::ALL.len());

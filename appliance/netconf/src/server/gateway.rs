@@ -4,10 +4,10 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bartizan_model::config::Der;
-use bartizan_model::ids::{EditId, NodeId, Nonce, Reqid};
+use bartizan_model::ids::{EditId, NodeId, Nonce, Reqid, SaeId};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{ControlToEngine, EngineToControl};
-use bartizan_model::report::{Notice, TunnelReport};
+use bartizan_model::report::{Notice, QkdReport, TunnelReport};
 
 use crate::attestation::{self, LogWanted};
 use crate::edit::{Edit, Grant};
@@ -15,6 +15,7 @@ use crate::error::{ErrorTag, ErrorType, RpcError};
 use crate::filter::Selection;
 use crate::library;
 use crate::namespace::Namespace;
+use crate::qkd;
 use crate::rpc::Wanted;
 use crate::running::Running;
 use crate::schema::{GATEWAY, IPSEC_IKELESS, SPD};
@@ -37,6 +38,7 @@ pub struct Gateway {
     nonce: Option<Nonce>,
     lease: Option<Grant>,
     tunnels: BTreeMap<Reqid, TunnelReport>,
+    qkd: BTreeMap<SaeId, QkdReport>,
 }
 
 /// What has been asked and has no answer yet.
@@ -103,6 +105,7 @@ impl Gateway {
             nonce: None,
             lease: None,
             tunnels: BTreeMap::new(),
+            qkd: BTreeMap::new(),
         }
     }
 
@@ -165,6 +168,12 @@ impl Gateway {
             }
             EngineToControl::TunnelGone(reqid) => {
                 self.tunnels.remove(&reqid);
+            }
+            EngineToControl::Qkd(report) => {
+                self.qkd.insert(report.peer.clone(), *report);
+            }
+            EngineToControl::QkdGone(peer) => {
+                self.qkd.remove(&peer);
             }
             EngineToControl::Notice(notice) => {
                 return Heard {
@@ -305,6 +314,9 @@ impl Gateway {
             leaves.lifecycle = self.lifecycle;
             for tunnel in self.tunnels.values().filter_map(state::tunnel) {
                 gateway.insert(tunnel);
+            }
+            for keys in self.qkd.values().filter_map(qkd::keys) {
+                gateway.insert(keys);
             }
         }
         for leaf in state::leaves(&leaves) {

@@ -12,6 +12,7 @@ mod bench;
 mod documents;
 mod edits;
 mod filters;
+mod keys;
 mod limits;
 mod notifications;
 mod programmable;

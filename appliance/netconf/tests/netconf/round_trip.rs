@@ -22,6 +22,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::keys::{level, link, qkd, sae};
+
 fn address(v6: bool) -> BoxedStrategy<IpAddr> {
     let address = if v6 {
         any::<u128>()
@@ -327,6 +329,13 @@ fn notice() -> impl Strategy<Value = Notice> {
         (name(), alarm()).prop_map(|(entry, alarm)| Notice::Alarm { entry, alarm }),
         (name(), any::<i32>()).prop_map(|(entry, errno)| Notice::NotProgrammed { entry, errno }),
         any::<u32>().prop_map(|entries| Notice::Programmed { entries }),
+        (sae(), level()).prop_map(|(peer, level)| Notice::QkdBudget { peer, level }),
+        link().prop_map(|link| Notice::QkdLink {
+            peer: link.peer,
+            kme: link.kme,
+            state: link.state,
+            reason: link.reason,
+        }),
     ]
 }
 
@@ -435,6 +444,22 @@ proptest! {
         }
         let expected: Vec<_> = expected.into_values().collect();
         prop_assert_eq!(ends.data(&Request::State).tunnels, expected);
+    }
+
+    #[test]
+    fn qkd_keys_come_through_unchanged(reports in vec(qkd(), 0..4)) {
+        let mut ends = Ends::new();
+        let mut expected = std::collections::BTreeMap::new();
+        for report in reports {
+            expected.insert(report.peer.clone(), report.clone());
+            ends.gateway.heard(EngineToControl::Qkd(Box::new(report)));
+        }
+        let gone = expected.pop_first();
+        if let Some((peer, _)) = gone {
+            ends.gateway.heard(EngineToControl::QkdGone(peer));
+        }
+        let expected: Vec<_> = expected.into_values().collect();
+        prop_assert_eq!(ends.data(&Request::State).qkd, expected);
     }
 
     #[test]

@@ -7,12 +7,14 @@ use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bartizan_model::config::KmeInterface;
 use bartizan_model::ids::{Epoch, Nonce, Spi, TunnelId};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::EngineToControl;
 use bartizan_model::policy::{Combiner, ParameterSet};
 use bartizan_model::report::{
-    Alarm, Mix, Notice, PairReport, QkdRefusal, SourceSet, TunnelReport, TunnelState,
+    Alarm, BudgetLevel, BudgetReport, Latency, LinkCounts, LinkReason, LinkReport, LinkState, Mix,
+    Notice, PairReport, QkdRefusal, QkdReport, SourceSet, TunnelReport, TunnelState,
 };
 use bartizan_model::time::BootTime;
 use bartizan_netconf::UnixTime;
@@ -166,6 +168,38 @@ fn full() -> Bench {
                 alarm,
             })));
     }
+    let link = LinkReport {
+        kme: "kme.example".try_into().unwrap(),
+        peer: "sae-b".try_into().unwrap(),
+        interface: KmeInterface::Etsi014,
+        state: LinkState::Degraded,
+        reason: Some(LinkReason::Slow),
+        said: Some("wait".try_into().unwrap()),
+        stored_keys: Some(40),
+        prefetched: 3,
+        rate: Some(3600),
+        latency: Some(Latency { p50: 3, p99: 9 }),
+        counts: LinkCounts::default(),
+    };
+    let budget = BudgetReport {
+        level: BudgetLevel::Low,
+        left: Some(43),
+        reserve: 50,
+        rate: Some(3600),
+        minimum: 10,
+        tunnels: 100,
+        waiting: 7,
+        taken: 1000,
+        refused: 1,
+        without: 2,
+    };
+    bench
+        .gateway
+        .heard(EngineToControl::Qkd(Box::new(QkdReport {
+            peer: "sae-b".try_into().unwrap(),
+            budget,
+            links: vec![link],
+        })));
     bench
 }
 
@@ -346,6 +380,16 @@ fn notifications_are_valid() {
             errno: 17,
         },
         Notice::Programmed { entries: 2 },
+        Notice::QkdBudget {
+            peer: "sae-b".try_into().unwrap(),
+            level: BudgetLevel::Low,
+        },
+        Notice::QkdLink {
+            peer: "sae-b".try_into().unwrap(),
+            kme: "kme.example".try_into().unwrap(),
+            state: LinkState::Degraded,
+            reason: Some(LinkReason::PeerWithout),
+        },
     ];
     let mut bench = Bench::new();
     bench.ok("<create-subscription xmlns=\"urn:ietf:params:xml:ns:netconf:notification:1.0\"/>");
