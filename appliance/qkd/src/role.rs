@@ -1,30 +1,37 @@
-//! The loop: orders to workers, their reports to the engine.
+//! The loop: orders to KMEs, what they bring to the engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bartizan_model::config::{KmeConfig, RoleConfig};
+use bartizan_model::config::{KmeConfig, KmeInterface, KmeTransport, RoleConfig};
 use bartizan_model::ids::{KeyId, OrderId, SaeId};
+use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, EngineToQkd, QkdToEngine, RoleToSupervisor, SupervisorToRole};
 use bartizan_model::report::QkdRefusal;
+use bartizan_model::time::BootTime;
 use bartizan_process::journal::{Level, log};
 use bartizan_process::{Counters, Exit, Fault, Started, SupervisorChannel, Watchdog, boot_time};
-use bartizan_secret::Secret;
 use bartizan_tls::{Anchors, AsyncChannel, Clock, Signer, TlsError, Tpm, kme_client, server_name};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::dispatch::{Ask, Busy, Connect, Dispatch, Link, WORKERS};
-use crate::seen::{Novelty, Seen};
+use crate::dispatch::WORKERS;
+use crate::kme::Kme;
+use crate::line::Way;
+use crate::seen::Seen;
 use crate::session::Target;
-use crate::worker::{self, Failure, Job, Kme, Report, Status};
+use crate::streams::Streams;
+use crate::worker::{self, Report};
+
+mod keys;
+mod orders;
 
 /// Handshakes at once.
 const HANDSHAKES: usize = 8;
 
-/// How many SAEs the KME is remembered to serve; beyond them it is asked again.
-const SERVED_MAX: usize = 1024;
+/// The most orders that are not answered yet.
+const ORDERS_MAX: usize = 2048;
 
 /// Does the role's work until a neighbour is gone.
 ///
@@ -37,14 +44,13 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     };
     let mut ends = started.ends;
     let engine = ends.take(Edge::EngineQkd)?;
-    let signer = Signer::ldevid(Tpm::new(ends.take(Edge::QkdTpm)?));
+    let signer = Arc::new(Signer::ldevid(Tpm::new(ends.take(Edge::QkdTpm)?)));
     let clock = Clock::known(started.time);
-    let kme = config
-        .kmes
-        .into_iter()
-        .next()
-        .map(|kme| target(kme, signer, &clock))
-        .transpose()?;
+    let mut kmes = Vec::new();
+    for kme in config.kmes {
+        let seen = seen_by_workers(&kme, &signer, &clock)?;
+        kmes.push((kme, seen));
+    }
     // A handshake waits for the TPM on a thread; the TPM signs one after the other anyway.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -54,7 +60,7 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
         .map_err(|error| Fault::because(Exit::OsErr, "cannot start the event loop", error))?;
     let outcome = runtime.block_on(async {
         let engine = AsyncChannel::new(engine)?;
-        let qkd = Qkd::new(engine, started.supervisor, started.watchdog, (kme, clock))?;
+        let qkd = Qkd::new(engine, started.supervisor, started.watchdog, kmes, clock)?;
         qkd.run().await
     });
     // A handshake that hangs must not delay the end of the process.
@@ -62,37 +68,69 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
     outcome
 }
 
-fn target(config: KmeConfig, signer: Signer, clock: &Clock) -> Result<Kme, Fault> {
+fn seen_by_workers(
+    config: &KmeConfig,
+    signer: &Arc<Signer>,
+    clock: &Clock,
+) -> Result<worker::Kme, Fault> {
     let fault = |error: TlsError| Fault::because(Exit::Config, "cannot speak with the KME", error);
-    let anchors = Anchors::new(&config.anchors, clock).map_err(fault)?;
-    let tls =
-        kme_client(&config.chain, Arc::new(signer), &anchors, config.groups).map_err(fault)?;
+    let tls = match (config.transport, config.interface) {
+        (KmeTransport::Tls, _) => {
+            let anchors = Anchors::new(&config.anchors, clock).map_err(fault)?;
+            let signer = Arc::clone(signer);
+            let tls = kme_client(&config.chain, signer, &anchors, config.groups).map_err(fault)?;
+            let name = server_name(&config.name).map_err(fault)?;
+            Some(Target { name, tls })
+        }
+        (KmeTransport::Plain, KmeInterface::Etsi004Binary | KmeInterface::Etsi004Json) => {
+            log(
+                Level::Warn,
+                format_args!(
+                    "no TLS with the KME {}: who is on the wire reads its keys",
+                    config.name
+                ),
+            );
+            None
+        }
+        (KmeTransport::Plain, KmeInterface::Etsi014) => {
+            return Err(Fault::new(Exit::Config, "014 is spoken over TLS alone"));
+        }
+    };
     let port = config.address.port();
-    Ok(Kme {
+    Ok(worker::Kme {
         host: format!("{}:{port}", config.name).into(),
-        target: Target {
+        way: Way {
             address: config.address,
-            name: server_name(&config.name).map_err(fault)?,
             tls,
         },
-        sae: config.sae,
+        interface: config.interface,
+        sae: config.sae.clone(),
     })
+}
+
+/// An order that is not answered yet.
+#[derive(Debug)]
+struct Order {
+    peer: SaeId,
+    /// The key that the peer named, as it named it.
+    named: Option<KeyId>,
+    deadline: BootTime,
+    /// The KMEs that were asked.
+    asked: BTreeSet<usize>,
 }
 
 struct Qkd {
     engine: AsyncChannel<EngineToQkd, QkdToEngine>,
     supervisor: AsyncChannel<SupervisorToRole, RoleToSupervisor>,
     watchdog: Watchdog,
-    /// By which the KME's certificate is judged.
     clock: Clock,
     counters: Counters,
-    dispatch: Dispatch,
+    /// The preferred one first; none where none is configured.
+    kmes: Vec<Kme>,
+    orders: BTreeMap<OrderId, Order>,
     seen: Seen,
-    served: BTreeSet<SaeId>,
-    /// How the last attempt to connect ended.
-    link: Option<Link>,
-    /// No jobs where no KME is configured.
-    jobs: Vec<mpsc::Sender<Job>>,
+    /// Pairs of which there may be something to report.
+    changed: BTreeSet<(usize, SaeId)>,
     reports: mpsc::Receiver<Report>,
     workers: JoinSet<()>,
 }
@@ -102,29 +140,36 @@ impl Qkd {
         engine: AsyncChannel<EngineToQkd, QkdToEngine>,
         supervisor: SupervisorChannel,
         watchdog: Watchdog,
-        (kme, clock): (Option<Kme>, Clock),
+        configs: Vec<(KmeConfig, worker::Kme)>,
+        clock: Clock,
     ) -> Result<Self, Fault> {
         let (report, reports) = mpsc::channel(WORKERS);
         let mut workers = JoinSet::new();
-        let mut jobs = Vec::new();
-        if let Some(kme) = kme {
+        let mut counters = Counters::default();
+        let mut kmes = Vec::new();
+        for (number, (config, kme)) in configs.into_iter().enumerate() {
+            if config.transport == KmeTransport::Plain {
+                counters.count("qkd-plain");
+            }
+            let mut jobs = Vec::new();
             for index in 0..WORKERS {
                 let (job, its_jobs) = mpsc::channel(1);
-                workers.spawn(worker::work(index, kme.clone(), its_jobs, report.clone()));
+                let place = (number, index);
+                workers.spawn(worker::work(place, kme.clone(), its_jobs, report.clone()));
                 jobs.push(job);
             }
+            kmes.push(Kme::new(&config, jobs));
         }
         Ok(Self {
             engine,
             supervisor: AsyncChannel::new(supervisor)?,
             watchdog,
             clock,
-            counters: Counters::default(),
-            dispatch: Dispatch::new(),
+            counters,
+            kmes,
+            orders: BTreeMap::new(),
             seen: Seen::default(),
-            served: BTreeSet::new(),
-            link: None,
-            jobs,
+            changed: BTreeSet::new(),
             reports,
             workers,
         })
@@ -135,12 +180,11 @@ impl Qkd {
             let now = boot_time();
             self.watchdog.feed(now);
             self.counters.report(now, self.supervisor.channel_mut())?;
-            for order in self.dispatch.expire(now) {
-                self.refuse(order, QkdRefusal::TimedOut)?;
-            }
-            self.assign()?;
+            self.tick(now)?;
+            self.assign(now)?;
+            self.tell(now)?;
             let mut rest = self.watchdog.interval();
-            for deadline in [self.dispatch.deadline(), self.counters.deadline()] {
+            for deadline in [self.deadline(now), self.counters.deadline()] {
                 rest = deadline.map_or(rest, |deadline| rest.min(deadline.since(now)));
             }
             tokio::select! {
@@ -151,6 +195,9 @@ impl Qkd {
                 }
                 received = self.supervisor.recv() => {
                     match received?.map(|received| received.message) {
+                        Some(SupervisorToRole::Lifecycle(Lifecycle::Quarantined)) => {
+                            self.kmes.iter_mut().for_each(Kme::wipe);
+                        }
                         None | Some(SupervisorToRole::Lifecycle(_)) => {}
                         Some(SupervisorToRole::Time(time)) => self.clock.learn(time),
                         Some(
@@ -178,129 +225,37 @@ impl Qkd {
         }
     }
 
-    fn order(&mut self, message: EngineToQkd) -> Result<(), Fault> {
-        let (order, ask) = match message {
-            EngineToQkd::NewKey { order, peer } => (order, Ask::NewKey { peer }),
-            EngineToQkd::SameKey { order, peer, key } => (order, Ask::SameKey { peer, key }),
-            EngineToQkd::Cancel(order) => {
-                self.dispatch.cancel(order);
-                return Ok(());
-            }
-            // A KME of 014 has no streams.
-            EngineToQkd::Join { .. } | EngineToQkd::Unused { .. } => return Ok(()),
-        };
-        if self.jobs.is_empty() {
-            return self.refuse(order, QkdRefusal::Unreachable);
-        }
-        match self.dispatch.take(order, ask, boot_time()) {
-            Ok(()) => Ok(()),
-            Err(Busy) => self.refuse(order, QkdRefusal::Busy),
-        }
-    }
-
-    fn assign(&mut self) -> Result<(), Fault> {
-        let now = boot_time();
-        while let Some((worker, order)) = self.dispatch.assign(now) {
-            let known = match &order.ask {
-                Ask::NewKey { peer } => self.served.contains(peer),
-                Ask::SameKey { .. } => true,
-            };
-            let job = Job {
-                ask: order.ask,
-                status: if known {
-                    Status::Known
-                } else {
-                    Status::Unknown
-                },
-                limit: order.deadline.since(now),
-            };
-            let handed = self.jobs.get(worker).map(|jobs| jobs.try_send(job));
-            if !matches!(handed, Some(Ok(()))) {
-                return Err(Fault::new(Exit::Software, "an idle worker takes no job"));
+    /// Tells the engine what changed of the links.
+    fn tell(&mut self, now: BootTime) -> Result<(), Fault> {
+        let due: Vec<(usize, SaeId)> = self
+            .changed
+            .extract_if(.., |(kme, peer)| {
+                let pair = self.kmes.get(*kme).and_then(|kme| kme.pairs.get(peer));
+                pair.is_none_or(|pair| pair.report_due(now) <= now)
+            })
+            .collect();
+        for (kme, peer) in due {
+            let kme = self.kmes.get_mut(kme);
+            if let Some(report) = kme.and_then(|kme| kme.report(&peer, now)) {
+                self.engine.send(&QkdToEngine::Link(Box::new(report)))?;
             }
         }
         Ok(())
     }
 
-    fn report(&mut self, report: Report) -> Result<(), Fault> {
-        let (worker, outcome, served, connect, link) = match report {
-            Report::Lost { worker } => {
-                self.dispatch.lost(worker);
-                return Ok(());
-            }
-            Report::Done {
-                worker,
-                outcome,
-                served,
-                connect,
-                link,
-            } => (worker, outcome, served, connect, link),
-        };
-        if let Some(served) = served
-            && self.served.len() < SERVED_MAX
-        {
-            self.served.insert(served);
-        }
-        let order = self.dispatch.finish(worker, link);
-        match (outcome, order) {
-            (Ok((key, secret)), order) => self.key(order, key, secret)?,
-            (Err(Failure::Refused(reason)), Some(order)) => self.refuse(order, reason)?,
-            (Err(Failure::Refused(_)), None) => {}
-            (Err(Failure::TpmEdge), _) => {
-                return Err(Fault::new(
-                    Exit::Unavailable,
-                    "the edge to the TPM is broken",
-                ));
-            }
-        }
-        self.connected(connect)
-    }
-
-    /// Hands a key over; also one that nobody wants any more is remembered.
-    fn key(&mut self, order: Option<OrderId>, key: KeyId, secret: Secret) -> Result<(), Fault> {
-        let novelty = self.seen.remember(&key, &secret);
-        match (order, novelty) {
-            (None, _) => Ok(()),
-            (Some(order), Novelty::Repeated) => self.refuse(order, QkdRefusal::RepeatedKey),
-            (Some(order), Novelty::New) => {
-                self.counters.count("qkd-keys");
-                self.engine
-                    .send_secret(&QkdToEngine::Key { order, key }, secret)?;
-                Ok(())
-            }
-        }
-    }
-
-    fn connected(&mut self, connect: Connect) -> Result<(), Fault> {
-        let entropy = entropy()?;
-        match connect {
-            Connect::NotTried => {}
-            Connect::Done => {
-                if self.link != Some(Link::Up) {
-                    log(Level::Info, format_args!("connected to the KME"));
-                }
-                self.link = Some(Link::Up);
-            }
-            Connect::Failed => {
-                if self.link != Some(Link::Down) {
-                    log(Level::Warn, format_args!("no connection to the KME"));
-                }
-                self.link = Some(Link::Down);
-                self.counters.count("qkd-no-connection");
-                // Who comes back may be another.
-                self.served.clear();
-            }
-        }
-        for order in self.dispatch.connected(connect, boot_time(), entropy) {
-            self.refuse(order, QkdRefusal::Unreachable)?;
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, order: OrderId, reason: QkdRefusal) -> Result<(), Fault> {
-        self.counters.count(counter(reason));
-        self.engine.send(&QkdToEngine::Refused { order, reason })?;
-        Ok(())
+    fn deadline(&self, now: BootTime) -> Option<BootTime> {
+        let links = self.kmes.iter().flat_map(|kme| {
+            let pairs = kme.pairs.values().flat_map(|pair| {
+                let streams = pair.streams.as_ref().and_then(Streams::deadline);
+                [pair.pool.deadline(), streams]
+            });
+            pairs.chain([kme.dispatch.deadline(now)])
+        });
+        let reports = self.changed.iter().map(|(kme, peer)| {
+            let pair = self.kmes.get(*kme)?.pairs.get(peer)?;
+            Some(pair.report_due(now))
+        });
+        links.chain(reports).flatten().min()
     }
 }
 

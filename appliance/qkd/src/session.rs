@@ -6,7 +6,6 @@
 //! allocator) before anything waits.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bartizan_secret::{LockError, LockedBuffer};
@@ -20,21 +19,20 @@ use rustls::unbuffered::{
 use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Duration, timeout};
+use tokio::time::Duration;
 
 use crate::response::Stream;
 
 /// The most bytes of a reply, its head included.
-pub(crate) const REPLY_MAX: usize = 64 * 1024;
+pub(crate) const REPLY_MAX: usize = 32 * 1024;
 /// Holds one record of the greatest length (RFC 8446, 5.2), or the KME's flight of the handshake.
 const INCOMING_MAX: usize = 32 * 1024;
 /// The most bytes of what is sent at once: our flight of the handshake with its certificates.
 const OUTGOING_MAX: usize = 64 * 1024;
 
-/// Where the KME is and how to speak TLS with it.
+/// How to speak TLS with the KME.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
     pub(crate) name: ServerName<'static>,
     pub(crate) tls: Arc<ClientConfig>,
 }
@@ -92,16 +90,14 @@ enum Step {
 }
 
 impl Session {
-    /// Opens TCP and TLS within `limit`.
-    pub(crate) async fn open(target: Target, limit: Duration) -> Result<Self, SessionError> {
+    /// Opens TLS over TCP within `limit`.
+    pub(crate) async fn open(
+        stream: TcpStream,
+        target: Target,
+        limit: Duration,
+    ) -> Result<Self, SessionError> {
         let incoming = LockedBuffer::new(INCOMING_MAX)?;
         let reply = LockedBuffer::new(REPLY_MAX)?;
-        let stream = match timeout(limit, TcpStream::connect(target.address)).await {
-            Ok(connected) => connected.map_err(SessionError::Broken)?,
-            Err(_elapsed) => return Err(TlsError::TimedOut.into()),
-        };
-        // A request is one small write, and its answer is waited for.
-        stream.set_nodelay(true).map_err(SessionError::Broken)?;
         let tls = UnbufferedClientConnection::new(target.tls, target.name)
             .map_err(|error| SessionError::Tls(error.into()))?;
         let mut session = Self {

@@ -1,28 +1,32 @@
-//! One connection's worth of work: an order in, a key or a refusal out.
+//! One connection's worth of work: a job in, what became of it out.
 
 use std::sync::Arc;
 
-use bartizan_model::ids::{KeyId, SaeId};
+use bartizan_model::config::KmeInterface;
+use bartizan_model::ids::{KeyId, KmeText, SaeId};
 use bartizan_model::report::QkdRefusal;
-use bartizan_secret::{Secret, clobber_stack};
+use bartizan_secret::clobber_stack;
 use bartizan_tls::TlsError;
 use tokio::sync::mpsc;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
-use crate::dispatch::{Ask, Connect, Link};
-use crate::document::{check_status, read_key};
-use crate::request::Call;
+use crate::dispatch::{Connect, Link};
+use crate::document::{Delivered, Limits, check_status, read_error, read_keys};
+use crate::line::{Line, Way};
+use crate::request::{Call, Method};
 use crate::response::{After, Answer, Response};
-use crate::session::{Session, SessionError, Target};
+use crate::session::SessionError;
+use crate::stream::{self, Said, binary, json};
 
 /// How long opening a connection may take, the TPM's signature included; less than an order may, so
 /// that a KME that is away is told from one that does not answer.
 const CONNECT_LIMIT: Duration = Duration::from_millis(2500);
 
-/// The KME as every worker sees it.
+/// A KME as every one of its workers sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Kme {
-    pub(crate) target: Target,
+    pub(crate) way: Way,
+    pub(crate) interface: KmeInterface,
     /// The `Host` of requests.
     pub(crate) host: Arc<str>,
     /// Our name there.
@@ -32,13 +36,28 @@ pub(crate) struct Kme {
 /// Work for a worker.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) ask: Ask,
-    pub(crate) status: Status,
+    pub(crate) work: Work,
     /// How long it may take from now on.
     pub(crate) limit: Duration,
 }
 
-/// Whether the KME has said that it can serve this pair.
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// 014: fresh keys.
+    New {
+        peer: SaeId,
+        number: usize,
+        /// Whether it must be asked before whether the KME serves this pair, and how many keys wait.
+        status: Status,
+    },
+    /// 014: the keys of these names.
+    Same { peer: SaeId, keys: Vec<KeyId> },
+    /// 004.
+    Stream(stream::Call),
+}
+
+/// Whether the KME has said lately that it can serve this pair.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Status {
     Known,
@@ -49,22 +68,37 @@ pub(crate) enum Status {
 #[derive(Debug)]
 pub(crate) enum Report {
     /// Its job is done.
-    Done {
-        worker: usize,
-        outcome: Result<(KeyId, Secret), Failure>,
-        /// The SAE for which the KME has said that it serves us.
-        served: Option<SaeId>,
-        connect: Connect,
-        link: Link,
-    },
+    Done(Box<Done>),
     /// Its connection ended between two jobs.
-    Lost { worker: usize },
+    Lost { kme: usize, worker: usize },
 }
 
-/// Why there is no key.
+/// What became of a job.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) kme: usize,
+    pub(crate) worker: usize,
+    pub(crate) outcome: Result<Brought, Failure>,
+    /// What the KME has said of itself, where it was asked.
+    pub(crate) limits: Option<Limits>,
+    /// What it said when it refused.
+    pub(crate) said: Option<KmeText>,
+    pub(crate) connect: Connect,
+    pub(crate) link: Link,
+    pub(crate) took: Duration,
+}
+
+/// What a job brought.
+#[derive(Debug)]
+pub(crate) enum Brought {
+    Keys(Vec<Delivered>),
+    Said(Said),
+}
+
+/// Why a job brought nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Failure {
-    /// The order is refused.
+    /// It is refused.
     Refused(QkdRefusal),
     /// The edge to the TPM is broken: the process must end.
     TpmEdge,
@@ -72,40 +106,47 @@ pub(crate) enum Failure {
 
 /// Works until there are no more jobs.
 pub(crate) async fn work(
-    index: usize,
+    (number, index): (usize, usize),
     kme: Kme,
     mut jobs: mpsc::Receiver<Job>,
     reports: mpsc::Sender<Report>,
 ) {
     let mut worker = Worker {
         kme,
-        session: None,
+        line: None,
         connect: Connect::NotTried,
-        served: None,
+        method: Method::Post,
+        limits: None,
+        said: None,
     };
     loop {
         let job = tokio::select! {
             job = jobs.recv() => job,
-            () = idle(&mut worker.session) => {
-                worker.session = None;
-                if reports.send(Report::Lost { worker: index }).await.is_err() {
+            () = idle(&mut worker.line) => {
+                worker.line = None;
+                let lost = Report::Lost { kme: number, worker: index };
+                if reports.send(lost).await.is_err() {
                     return;
                 }
                 continue;
             }
         };
         let Some(job) = job else { return };
+        let begun = Instant::now();
         let outcome = worker.serve(job).await;
-        let report = Report::Done {
+        let report = Report::Done(Box::new(Done {
+            kme: number,
             worker: index,
             outcome,
-            served: worker.served.take(),
+            limits: worker.limits.take(),
+            said: worker.said.take(),
             connect: worker.connect,
-            link: match worker.session {
+            link: match worker.line {
                 Some(_) => Link::Up,
                 None => Link::Down,
             },
-        };
+            took: begun.elapsed(),
+        }));
         if reports.send(report).await.is_err() {
             return;
         }
@@ -113,18 +154,21 @@ pub(crate) async fn work(
 }
 
 /// Waits for the end of a connection that is not in use; what it is does not matter.
-async fn idle(session: &mut Option<Session>) {
-    match session {
-        Some(session) => drop(session.receive().await),
+async fn idle(line: &mut Option<Line>) {
+    match line {
+        Some(line) => drop(line.receive().await),
         None => core::future::pending().await,
     }
 }
 
 struct Worker {
     kme: Kme,
-    session: Option<Session>,
+    line: Option<Line>,
     connect: Connect,
-    served: Option<SaeId>,
+    /// What this KME takes.
+    method: Method,
+    limits: Option<Limits>,
+    said: Option<KmeText>,
 }
 
 /// Why a request has no answer.
@@ -132,6 +176,8 @@ enum Trouble {
     /// The connection ended before a byte of the answer: a kept one that the KME had given up.
     Unanswered(Failure),
     Failed(Failure),
+    /// 405: the KME knows the request only in its other form.
+    Method,
 }
 
 impl From<QkdRefusal> for Trouble {
@@ -140,112 +186,204 @@ impl From<QkdRefusal> for Trouble {
     }
 }
 
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unanswered(failure) | Trouble::Failed(failure) => failure,
+            Trouble::Method => Self::Refused(QkdRefusal::BadRequest),
+        }
+    }
+}
+
+/// Reads an answer where it lies.
+type Read<'a, T> = &'a mut (dyn FnMut(&mut [u8]) -> Result<T, QkdRefusal> + Send);
+
 impl Worker {
-    async fn serve(&mut self, job: Job) -> Result<(KeyId, Secret), Failure> {
+    async fn serve(&mut self, job: Job) -> Result<Brought, Failure> {
         self.connect = Connect::NotTried;
-        let limit = job.limit;
-        match timeout(limit, self.attempt(job)).await {
+        match timeout(job.limit, self.attempt(job.work)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => {
                 // Its answer may still come; it must not be taken for the next one's.
-                self.session = None;
+                self.line = None;
                 Err(Failure::Refused(QkdRefusal::TimedOut))
             }
         }
     }
 
-    async fn attempt(&mut self, job: Job) -> Result<(KeyId, Secret), Failure> {
-        let kme = self.kme.clone();
-        let (call, asked) = match job.ask {
-            Ask::NewKey { peer } => {
-                if job.status == Status::Unknown {
+    async fn attempt(&mut self, work: Work) -> Result<Brought, Failure> {
+        match work {
+            Work::New {
+                peer,
+                number,
+                status,
+            } => {
+                if status == Status::Unknown {
+                    let us = self.kme.sae.clone();
                     let call = Call::Status { peer: peer.clone() };
-                    let document = |bytes: &mut [u8]| check_status(bytes, &kme.sae, &peer);
-                    self.call(&call, document).await?;
-                    self.served = Some(peer.clone());
+                    let limits = self
+                        .http(&call, &mut |bytes| check_status(bytes, &us, &peer))
+                        .await?;
+                    self.limits = Some(limits);
                 }
-                (Call::EncKeys { peer }, None)
+                let most = self
+                    .limits
+                    .map_or(number, |limits| limits.batch.min(number));
+                let call = Call::EncKeys { peer, number: most };
+                let keys = self.keys(&call, most).await?;
+                Ok(Brought::Keys(keys))
             }
-            Ask::SameKey { peer, key } => {
-                let asked = Some(key.clone());
-                (Call::DecKeys { peer, key }, asked)
+            Work::Same { peer, keys } => {
+                // A KME that takes no POST gives one key a request.
+                let size = match self.method {
+                    Method::Post => keys.len(),
+                    Method::Get => 1,
+                };
+                let mut brought = Vec::new();
+                for names in keys.chunks(size.max(1)) {
+                    let call = Call::DecKeys {
+                        peer: peer.clone(),
+                        keys: names.to_vec(),
+                    };
+                    brought.extend(self.keys(&call, names.len()).await?);
+                }
+                Ok(Brought::Keys(brought))
             }
-        };
-        self.call(&call, |bytes| read_key(bytes, asked.as_ref()))
-            .await
+            Work::Stream(call) => self.stream(&call).await.map(Brought::Said),
+        }
     }
 
-    /// Makes a call over the connection that stands, or over a fresh one; a kept connection that
-    /// the KME has closed meanwhile is replaced once. A key that is lost in between is never used.
-    async fn call<T>(
-        &mut self,
-        call: &Call,
-        mut read: impl FnMut(&mut [u8]) -> Result<T, QkdRefusal>,
-    ) -> Result<T, Failure> {
-        let request = call.request(&self.kme.host);
-        let kept = self.session.is_some();
-        match self.exchange(&request, &mut read).await {
-            Err(Trouble::Unanswered(_)) if kept => {}
-            Ok(document) => return Ok(document),
-            Err(Trouble::Unanswered(failure) | Trouble::Failed(failure)) => return Err(failure),
+    async fn keys(&mut self, call: &Call, most: usize) -> Result<Vec<Delivered>, Failure> {
+        self.http(call, &mut |bytes| read_keys(bytes, most)).await
+    }
+
+    /// Makes a call of 014 over the connection that stands, or over a fresh one; a kept connection
+    /// that the KME has closed meanwhile is replaced once. A key that is lost in between is never
+    /// used.
+    async fn http<T>(&mut self, call: &Call, read: Read<'_, T>) -> Result<T, Failure> {
+        let kept = self.line.is_some();
+        let request = call.request(&self.kme.host, self.method);
+        let trouble = match self.exchange(&request, read).await {
+            Err(Trouble::Unanswered(_)) if kept => self.exchange(&request, read).await,
+            outcome => outcome,
+        };
+        if !matches!(trouble, Err(Trouble::Method)) {
+            return trouble.map_err(Failure::from);
         }
-        match self.exchange(&request, &mut read).await {
-            Ok(document) => Ok(document),
-            Err(Trouble::Unanswered(failure) | Trouble::Failed(failure)) => Err(failure),
-        }
+        self.method = match self.method {
+            Method::Post => Method::Get,
+            Method::Get => Method::Post,
+        };
+        let request = call.request(&self.kme.host, self.method);
+        Ok(self.exchange(&request, read).await?)
     }
 
     /// Sends a request and reads its answer; keeps the connection only where that is in order.
-    async fn exchange<T>(
-        &mut self,
-        request: &[u8],
-        read: &mut impl FnMut(&mut [u8]) -> Result<T, QkdRefusal>,
-    ) -> Result<T, Trouble> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => self.open().await?,
+    async fn exchange<T>(&mut self, request: &[u8], read: Read<'_, T>) -> Result<T, Trouble> {
+        let mut line = self.take_line().await?;
+        let answer = answer(&mut line, request).await?;
+        self.heard();
+        let body = line.reply().get_mut(answer.body);
+        let document = match answer.status {
+            200 => body.map_or(Err(QkdRefusal::BadReply.into()), |body| {
+                read(body).map_err(Trouble::from)
+            }),
+            405 => Err(Trouble::Method),
+            status => {
+                self.said = body.and_then(read_error);
+                Err(refusal(status).into())
+            }
         };
-        let answer = answer(&mut session, request).await?;
-        if self.connect == Connect::Failed {
-            self.connect = Connect::Done;
-        }
-        let document = if answer.status == 200 {
-            let body = session.reply().get_mut(answer.body);
-            body.map_or(Err(QkdRefusal::BadReply), read)
-        } else {
-            Err(refusal(answer.status))
-        };
-        session.forget_reply();
+        line.forget_reply();
         clobber_stack();
         if answer.after == After::KeepAlive {
-            self.session = Some(session);
+            self.line = Some(line);
         }
-        Ok(document?)
+        document
     }
 
-    async fn open(&mut self) -> Result<Session, Trouble> {
+    /// Makes a call of 004, as [`Worker::http`] does one of 014.
+    async fn stream(&mut self, call: &stream::Call) -> Result<Said, Failure> {
+        let request = match self.kme.interface {
+            KmeInterface::Etsi004Json => json::request(call),
+            KmeInterface::Etsi004Binary | KmeInterface::Etsi014 => binary::request(call),
+        };
+        let asked = binary::Kind::of(call);
+        let kept = self.line.is_some();
+        match self.converse(&request, asked).await {
+            Err(Trouble::Unanswered(_)) if kept => Ok(self.converse(&request, asked).await?),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    async fn converse(&mut self, request: &[u8], asked: binary::Kind) -> Result<Said, Trouble> {
+        let mut line = self.take_line().await?;
+        let unanswered = |error: &SessionError| Trouble::Unanswered(failure(error));
+        line.send(request)
+            .await
+            .map_err(|error| unanswered(&error))?;
+        let said = loop {
+            let received = line.receive().await;
+            match received {
+                Ok(_) if line.reply().is_empty() => {
+                    return Err(Trouble::Unanswered(Failure::Refused(
+                        QkdRefusal::Unreachable,
+                    )));
+                }
+                Ok(_) => {}
+                Err(error) if line.reply().is_empty() => return Err(unanswered(&error)),
+                Err(_) => return Err(QkdRefusal::BadReply.into()),
+            }
+            let read = match self.kme.interface {
+                KmeInterface::Etsi004Json => json::read(line.reply(), asked),
+                KmeInterface::Etsi004Binary | KmeInterface::Etsi014 => {
+                    binary::read(line.reply(), asked)
+                }
+            };
+            if let Some(said) = read.transpose() {
+                break said;
+            }
+        };
+        self.heard();
+        line.forget_reply();
+        clobber_stack();
+        let said = said?;
+        self.line = Some(line);
+        Ok(said)
+    }
+
+    async fn take_line(&mut self) -> Result<Line, Trouble> {
+        if let Some(line) = self.line.take() {
+            return Ok(line);
+        }
         // It counts as failed until it brought an answer: TLS 1.3 shows only then whether the KME
         // takes our certificate.
         self.connect = Connect::Failed;
-        Session::open(self.kme.target.clone(), CONNECT_LIMIT)
+        Line::open(self.kme.way.clone(), CONNECT_LIMIT)
             .await
             .map_err(|error| Trouble::Failed(failure(&error)))
     }
+
+    /// An answer came.
+    fn heard(&mut self) {
+        if self.connect == Connect::Failed {
+            self.connect = Connect::Done;
+        }
+    }
 }
 
-async fn answer(session: &mut Session, request: &[u8]) -> Result<Answer, Trouble> {
+async fn answer(line: &mut Line, request: &[u8]) -> Result<Answer, Trouble> {
     let unanswered = |error: &SessionError| Trouble::Unanswered(failure(error));
-    session
-        .send(request)
+    line.send(request)
         .await
         .map_err(|error| unanswered(&error))?;
     let mut response = Response::default();
     loop {
-        let received = session.receive().await;
-        match (received, session.reply().is_empty()) {
+        let received = line.receive().await;
+        match (received, line.reply().is_empty()) {
             (Ok(stream), false) => {
                 let answer = response
-                    .advance(session.reply(), stream)
+                    .advance(line.reply(), stream)
                     .map_err(|_| QkdRefusal::BadReply)?;
                 if let Some(answer) = answer {
                     return Ok(answer);
@@ -275,7 +413,7 @@ fn failure(error: &SessionError) -> Failure {
 /// 014 knows 400, 401 and 503; the others are what servers of the field say instead.
 fn refusal(status: u16) -> QkdRefusal {
     match status {
-        400 | 404 | 405 | 413..=415 | 422 => QkdRefusal::BadRequest,
+        400 | 404 | 413..=415 | 422 => QkdRefusal::BadRequest,
         401 | 403 => QkdRefusal::Unauthorized,
         429 | 500..=599 => QkdRefusal::Unavailable,
         _ => QkdRefusal::BadReply,

@@ -6,6 +6,7 @@ mod bootstrap;
 mod evidence;
 mod kernel_reply;
 mod kme_reply;
+mod kme_stream;
 mod lease;
 mod netconf;
 mod peer_frames;
@@ -15,7 +16,7 @@ mod peer_message;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 26] = [
     ("cms_message", bootstrap::cms_message),
     ("conveyed_information", bootstrap::conveyed_information),
     ("enrol_frames", bootstrap::enrol_frames),
@@ -24,6 +25,7 @@ pub const TARGETS: [Target; 25] = [
     ("ima_log", evidence::ima_log),
     ("kernel_reply", kernel_reply::kernel_reply),
     ("kme_reply", kme_reply::kme_reply),
+    ("kme_stream", kme_stream::kme_stream),
     ("lease", lease::lease),
     ("lease_claims", lease::lease_claims),
     ("manifest", evidence::manifest),

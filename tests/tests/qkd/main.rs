@@ -53,7 +53,7 @@ fn what_a_kme_does_wrong_is_a_refusal_of_its_kind() {
     let kme = setup.kme("kme-a");
     let mut gateway = setup.gateway("sae-a", &kme);
     gateway.new_key("sae-b").unwrap();
-    for (order, reason) in [
+    for (peer, (order, reason)) in [
         ("refuse", QkdRefusal::Unavailable),
         ("unauthorized", QkdRefusal::Unauthorized),
         ("bad-request", QkdRefusal::BadRequest),
@@ -71,11 +71,16 @@ fn what_a_kme_does_wrong_is_a_refusal_of_its_kind() {
         ("drop", QkdRefusal::Unreachable),
         ("hang", QkdRefusal::TimedOut),
         ("drip 2000", QkdRefusal::TimedOut),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // A peer each, so that no key was fetched ahead.
+        let peer = format!("sae-{peer}");
         assert_eq!(kme.order(order), "ok");
-        assert_eq!(gateway.new_key("sae-b").unwrap_err(), reason, "{order}");
+        assert_eq!(gateway.new_key(&peer).unwrap_err(), reason, "{order}");
         assert_eq!(kme.order("honest"), "ok");
-        let (_, key) = gateway.new_key("sae-b").expect(order);
+        let (_, key) = gateway.new_key(&peer).expect(order);
         assert_eq!(key.len(), 32);
     }
     gateway.role.wait_count("qkd-zero-key", 1);
