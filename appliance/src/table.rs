@@ -373,6 +373,7 @@ mod tests {
             quarantine: Some(QuarantineReason::NoOwnership),
             lease: None,
             tunnels: vec![],
+            qkd: vec![],
             achieved: vec![],
             counters: vec![],
             ..snapshot()
