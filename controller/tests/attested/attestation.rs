@@ -1,5 +1,7 @@
 //! Attestation inside the call-home session, and what follows from a failure.
 
+use core::time::Duration;
+
 use bartizan_controller::device::{Actor, Class, Serial, State};
 use bartizan_evidence::lease::{OwnerTime, Status};
 use bartizan_model::config::Der;
@@ -105,6 +107,29 @@ fn a_quote_of_another_session_is_a_failure() {
         unbound: true,
         ..Ways::default()
     });
+}
+
+/// The quote is good and its nonce was never used: but it is too old.
+#[test]
+fn a_quote_that_comes_too_late_grants_nothing_and_is_no_failure() {
+    let (mut owner, tpm, ldevid) = enrolled("gw-a.example");
+    let serial = tpm.serial();
+    let late = Ways {
+        quotes_in: Duration::from_secs(31),
+        ..Ways::default()
+    };
+    let gateway = Played::call_home(&owner, tpm, &ldevid, late);
+    owner.logged("quoted too late");
+    let leased = gateway.done.try_iter();
+    assert!(
+        !leased
+            .into_iter()
+            .any(|done| matches!(done, Done::Leased(_)))
+    );
+    owner.stop();
+    let device = owner.device(&serial);
+    assert_eq!(device.state(), State::Enrolled);
+    assert_eq!((device.totals().passed, device.totals().failed), (1, 0));
 }
 
 #[test]

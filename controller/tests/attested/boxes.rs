@@ -17,14 +17,14 @@ use bartizan_model::identity::{Log, TpmIdentity};
 use bartizan_model::ids::NodeId;
 use bartizan_process::boot_time;
 use bartizan_tls::{Anchors, Application, Encounter, connect_registrar, registrar_client};
-use rcgen::{CertificateParams, DnType};
+use rcgen::CertificateParams;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::owner::{LIMIT, Owner};
-use crate::tpm::{Link, Tpm};
+use crate::tpm::{Link, Tpm, named};
 
 /// How a box behaves, where it does not behave as it should.
 #[derive(Default)]
@@ -43,6 +43,8 @@ pub(crate) struct Ways<'a> {
     pub(crate) channel: Option<[u8; 32]>,
     /// It proves its credential wrongly.
     pub(crate) no_proof: bool,
+    /// It says nothing more after the challenge.
+    pub(crate) falls_silent: bool,
 }
 
 /// How an enrolment ended.
@@ -51,6 +53,8 @@ pub(crate) enum Result {
     Enrolled(Box<Enrolment>),
     Reported,
     Refused(Reason),
+    /// The registrar closed the connection without a word.
+    Dropped,
 }
 
 /// Enrols at the owner's registrar.
@@ -79,21 +83,18 @@ pub(crate) fn at(
     })
 }
 
-/// Connects with the IDevID key, under a certificate that the box made for itself.
+/// Connects with the IDevID key, under its maker's certificate or one that the box made for itself.
 pub(crate) async fn meet(
     address: SocketAddr,
     anchors: &Anchors,
     link: &Link,
     application: Application,
 ) -> Encounter {
-    let mut params = CertificateParams::default();
-    let serial = link.serial.as_str().try_into().unwrap();
-    params.distinguished_name.push(
-        DnType::CustomDnType(vec![2, 5, 4, 5]),
-        rcgen::DnValue::PrintableString(serial),
-    );
-    let certificate = params.self_signed(&link.idevid).unwrap();
-    let chain = [Der(certificate.der().to_vec())];
+    let chain = [link.certificate.clone().unwrap_or_else(|| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(&link.serial);
+        Der(params.self_signed(&link.idevid).unwrap().der().to_vec())
+    })];
     let key = PrivatePkcs8KeyDer::from(link.idevid.serialize_der());
     let key = any_supported_type(&PrivateKeyDer::from(key)).unwrap();
     let config = registrar_client(&chain, key, anchors, application).unwrap();
@@ -150,6 +151,14 @@ async fn session(
         Err(EnrolError::Refused(reason)) => return Result::Refused(reason),
         Err(error) => panic!("{error:?}"),
     };
+    if ways.falls_silent {
+        let mut byte = [0];
+        let read = tokio::time::timeout(LIMIT, stream.read(&mut byte)).await;
+        return match read.expect("the registrar waits for ever") {
+            Ok(0) | Err(_) => Result::Dropped,
+            Ok(_) => panic!("the registrar says something"),
+        };
+    }
     let mut proof = tpm
         .activate(challenged.credential(), &challenged.proof_context())
         .expect("the credential is for this TPM");

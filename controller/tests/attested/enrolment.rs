@@ -265,6 +265,23 @@ fn a_box_in_quarantine_is_heard_and_gets_no_certificate() {
     assert_eq!(device.totals().certificates, 1);
 }
 
+/// A challenge is not answered for ever: the nonce and the credential are gone with the connection.
+#[test]
+fn a_box_that_falls_silent_is_dropped_at_the_deadline() {
+    let mut owner = Owner::new();
+    let mut tpm = owner.tpm();
+    expecting(&mut owner, &tpm);
+    let ways = Ways {
+        falls_silent: true,
+        ..Ways::default()
+    };
+    let dropped = enrol(&owner, &mut tpm, &ways);
+    assert!(matches!(dropped, crate::boxes::Result::Dropped));
+    owner.logged("the box took too long");
+    owner.stop();
+    assert_eq!(owner.device(&tpm.serial()).state(), State::Expected);
+}
+
 #[test]
 fn evidence_for_another_session_is_refused() {
     let ways = Ways {

@@ -11,8 +11,9 @@ use crate::gateway::{Done, Played, Ways};
 use crate::owner::{Owner, Pace};
 use crate::tpm::Tpm;
 
-/// How many enrol or call home at once: as many as the controller lets in from one address.
-const AT_ONCE: usize = 8;
+/// How many enrol or call home at once: half of what the controller lets in from one address, for it
+/// may not yet have seen the one before go.
+const AT_ONCE: usize = 4;
 
 /// Longer than any cadence.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -114,6 +115,7 @@ impl Fleet {
 const WAYS: Ways = Ways {
     replays: false,
     unbound: false,
+    quotes_in: Duration::ZERO,
 };
 
 impl Enrolled {

@@ -51,6 +51,8 @@ pub(crate) struct Ways {
     pub(crate) replays: bool,
     /// It binds its quote to another session.
     pub(crate) unbound: bool,
+    /// It takes so long over a quote.
+    pub(crate) quotes_in: Duration,
 }
 
 /// A gateway on a thread of its own.
@@ -210,6 +212,8 @@ impl Engine {
                 let channel = if self.ways.unbound { [9; 32] } else { *channel };
                 let qualifying = binding::attest(&nonce, &channel, &bound.unwrap().0);
                 let mut quoted = tpm.quote(&qualifying, pcrs);
+                // That time passes is what is tested.
+                std::thread::sleep(self.ways.quotes_in);
                 if self.ways.replays {
                     quoted = self.first.get_or_insert(quoted).clone();
                 }

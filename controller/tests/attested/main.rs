@@ -9,9 +9,13 @@
 )]
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod attestation;
 #[cfg(test)]
 mod boxes;
+#[cfg(test)]
+mod certified;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
@@ -20,6 +24,8 @@ mod enrolment;
 mod fleet;
 #[cfg(test)]
 mod gateway;
+#[cfg(test)]
+mod orders;
 #[cfg(test)]
 mod owner;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bartizan_controller::device::{Actor, Device, Kind, NewDevice, Serial, Site};
+use bartizan_controller::device::{Actor, Device, Kind, Kme, NewDevice, Serial, Site};
 use bartizan_controller::plan::Plan;
 use bartizan_controller::store::{Kept, Place, Store, StoreError};
 use bartizan_evidence::cose::VerifierKeys;
@@ -30,6 +30,8 @@ pub(crate) struct Owner {
     folder: PathBuf,
     pub(crate) ca: CertifiedIssuer<'static, KeyPair>,
     pub(crate) maker: Maker,
+    /// Of boxes, not of TPMs.
+    pub(crate) box_maker: Maker,
     keys: bartizan_model::config::VerifierKeys,
     pub(crate) signing: PcrSigningKey,
     process: Option<Child>,
@@ -67,7 +69,13 @@ impl Owner {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("bartizan-attested-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        for part in ["verifier", "image-maker", "tpm-makers", "references"] {
+        for part in [
+            "verifier",
+            "image-maker",
+            "tpm-makers",
+            "box-makers",
+            "references",
+        ] {
             fs::create_dir_all(folder.join(part)).unwrap();
         }
         let signer = Signer::generate().unwrap();
@@ -81,6 +89,8 @@ impl Owner {
         fs::write(folder.join("references/image.corim"), reference).unwrap();
         let maker = Maker::new();
         fs::write(folder.join("tpm-makers/maker.pem"), maker.pem()).unwrap();
+        let box_maker = Maker::new();
+        fs::write(folder.join("box-makers/maker.pem"), box_maker.pem()).unwrap();
 
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -99,6 +109,7 @@ impl Owner {
             folder,
             ca,
             maker,
+            box_maker,
             keys,
             signing,
             process: None,
@@ -122,7 +133,9 @@ impl Owner {
              poll-seconds = {poll}\n[lease]\ncadence-seconds = {cadence}\nseconds = {lease}\n\
              [registrar]\nlisten = \"127.0.0.1:0\"\nartifacts = \"artifacts\"\n\
              [ca]\ncertificate = \"ca.pem\"\nkey = \"ca-key.pem\"\n\
+             [sae-ca]\ncertificate = \"ca.pem\"\nkey = \"ca-key.pem\"\n\
              [verifier]\nkeys = \"verifier\"\ntpm-makers = \"tpm-makers\"\n\
+             box-makers = \"box-makers\"\n\
              references = \"references\"\nreference-signers = [\"image-maker\"]\n"
         );
         fs::write(self.folder.join("controller.toml"), text).unwrap();
@@ -168,21 +181,46 @@ impl Owner {
 
     /// Adds such boxes, by serial number and node.
     pub(crate) fn add_all(&self, boxes: &[(String, String)]) {
-        let actor = Actor::new("a test");
-        self.in_store(async |store| {
-            for (serial, node) in boxes {
-                let new = NewDevice {
-                    serial: Serial::try_from(serial.as_str()).unwrap(),
-                    node: NodeId::try_from(node.as_str()).unwrap(),
-                    kind: Kind::Ek,
-                    site: Site {
-                        addresses: vec!["192.0.2.1".parse().unwrap()],
-                        ..Site::default()
-                    },
-                };
-                store.add(new, &actor, OwnerTime(1)).await.unwrap();
-            }
-        });
+        add_each(
+            self,
+            boxes.iter().map(|(serial, node)| NewDevice {
+                serial: Serial::try_from(serial.as_str()).unwrap(),
+                node: NodeId::try_from(node.as_str()).unwrap(),
+                kind: Kind::Ek,
+                site: site(),
+            }),
+        );
+    }
+
+    /// Adds a box that its maker certified.
+    pub(crate) fn add_certified(&self, serial: &str, node: &str, kmes: Vec<Kme>) {
+        add_each(
+            self,
+            [NewDevice {
+                serial: Serial::try_from(serial).unwrap(),
+                node: NodeId::try_from(node).unwrap(),
+                kind: Kind::Idevid,
+                site: Site { kmes, ..site() },
+            }],
+        );
+    }
+
+    /// Where what boxes are told lies.
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.folder.join("artifacts")
+    }
+
+    /// Gives the running controller an order of an operator's.
+    pub(crate) fn order(&self, words: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_bartizan-controller"))
+            .args(words)
+            .arg("--socket")
+            .arg(self.folder.join("socket"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{words:?}: {said}");
+        said
     }
 
     /// Makes this the plan.
@@ -262,6 +300,22 @@ impl Owner {
             assert!(begun.elapsed() < LIMIT, "{words:?} is not in:\n{log}");
             std::thread::yield_now();
         }
+    }
+}
+
+fn add_each(owner: &Owner, devices: impl IntoIterator<Item = NewDevice>) {
+    let actor = Actor::new("a test");
+    owner.in_store(async |store| {
+        for device in devices {
+            store.add(device, &actor, OwnerTime(1)).await.unwrap();
+        }
+    });
+}
+
+fn site() -> Site {
+    Site {
+        addresses: vec!["192.0.2.1".parse().unwrap()],
+        ..Site::default()
     }
 }
 

@@ -20,8 +20,8 @@ use bartizan_model::identity::{
     Certified, Credential, Endorsement, Floors, PcrSelection, Quoted, TpmIdentity,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
+    DnType, DnValue, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
@@ -40,6 +40,8 @@ pub(crate) struct Tpm {
     ak_public: Public,
     /// The key of [`bartizan_model::identity::KeyName::Idevid`].
     idevid: KeyPair,
+    /// What the maker of the box certified, if it did.
+    certified: Option<Box<Device>>,
     /// The key of [`bartizan_model::identity::KeyName::Ldevid`].
     pub(crate) ldevid: KeyPair,
     /// What was measured.
@@ -49,8 +51,17 @@ pub(crate) struct Tpm {
     ticks: u64,
 }
 
+/// The certificates of a box's maker.
+struct Device {
+    serial: String,
+    idevid: Der,
+    ak: Der,
+}
+
 /// What a box shows in a TLS handshake.
 pub(crate) struct Link {
+    /// The certificate of its maker, if it has one.
+    pub(crate) certificate: Option<Der>,
     /// The serial number in its certificate.
     pub(crate) serial: String,
     /// The certificate's key.
@@ -88,6 +99,25 @@ impl Maker {
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Der(certificate.der().to_vec())
     }
+
+    /// Certifies a key of a box under its serial number.
+    fn certify_device(&self, key: Vec<u8>, serial: &str) -> Der {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(serial);
+        let certificate = params.signed_by(&Point(key), &self.0).unwrap();
+        Der(certificate.der().to_vec())
+    }
+}
+
+/// A subject with a serial number.
+pub(crate) fn named(serial: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    let serial = serial.try_into().unwrap();
+    name.push(
+        DnType::CustomDnType(vec![2, 5, 4, 5]),
+        DnValue::PrintableString(serial),
+    );
+    name
 }
 
 /// A public key on P-256, as the maker's CA takes it.
@@ -135,6 +165,7 @@ impl Tpm {
             ak,
             ak_public,
             idevid: KeyPair::generate().unwrap(),
+            certified: None,
             ldevid: KeyPair::generate().unwrap(),
             boot,
             resets: 1,
@@ -142,8 +173,26 @@ impl Tpm {
         }
     }
 
-    /// The serial number of a box that has this TPM and no IDevID certificate.
+    /// Has a maker of boxes certify its keys.
+    pub(crate) fn certify_by(&mut self, maker: &Maker, serial: &str) {
+        self.certified = Some(Box::new(Device {
+            serial: serial.to_owned(),
+            idevid: maker.certify_device(point(&self.idevid), serial),
+            ak: maker.certify_device(self.ak_public.point().unwrap(), serial),
+        }));
+    }
+
+    /// Shows another box's certificate for its attestation key.
+    pub(crate) fn borrow_ak_certificate(&mut self, other: &Self) {
+        let theirs = other.certified.as_ref().unwrap().ak.clone();
+        self.certified.as_mut().unwrap().ak = theirs;
+    }
+
+    /// The serial number of the box: its maker's, or, without a certificate of one, its TPM's.
     pub(crate) fn serial(&self) -> String {
+        if let Some(certified) = &self.certified {
+            return certified.serial.clone();
+        }
         let digest = sha256(&[&self.endorsement_public.spki()]);
         digest[..20].iter().fold("ek-".to_owned(), |serial, byte| {
             format!("{serial}{byte:02x}")
@@ -153,7 +202,9 @@ impl Tpm {
     /// What the box shows in a TLS handshake.
     pub(crate) fn link(&self) -> Link {
         let key = PrivatePkcs8KeyDer::from(self.idevid.serialize_der());
+        let certified = self.certified.as_ref();
         Link {
+            certificate: certified.map(|certified| certified.idevid.clone()),
             serial: self.serial(),
             idevid: KeyPair::try_from(&key).unwrap(),
         }
@@ -170,6 +221,10 @@ impl Tpm {
                 EccScheme::Ecdsa(Hash::Sha256),
             ),
         };
+        let chain = |of: fn(&Device) -> &Der| {
+            let certified = self.certified.iter();
+            certified.map(|certified| of(certified).clone()).collect()
+        };
         TpmIdentity {
             manufacturer: *b"TEST",
             firmware: [1, 2],
@@ -179,9 +234,9 @@ impl Tpm {
             }],
             endorsement_chain: Vec::new(),
             ak: self.ak_public.encode(),
-            ak_chain: Vec::new(),
+            ak_chain: chain(|certified| &certified.ak),
             idevid: idevid.encode(),
-            idevid_chain: Vec::new(),
+            idevid_chain: chain(|certified| &certified.idevid),
             floors: Floors::default(),
         }
     }
