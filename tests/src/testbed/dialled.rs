@@ -4,17 +4,22 @@ use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
     net::UdpSocket,
-    process::{ChildStdout, Command, Stdio},
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
 };
 
 use super::{netns::Netns, process::Running};
+
+/// How long tcpdump may take to say what it saw.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A watch that runs; dropping it ends it.
 #[derive(Debug)]
 pub struct Dialled<'namespace> {
     namespace: &'namespace Netns,
     _tcpdump: Running,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl<'namespace> Dialled<'namespace> {
@@ -26,7 +31,7 @@ impl<'namespace> Dialled<'namespace> {
     pub fn watch(namespace: &'namespace Netns) -> Self {
         let mut command = Command::new("tcpdump");
         command
-            .args(["-i", "any", "-Q", "out", "-n", "-t", "-q", "-l"])
+            .args(["-i", "any", "-n", "-t", "-q", "-l"])
             .args(["--immediate-mode", "-Z", "root"])
             // Types 130 to 137: listeners and neighbours (RFC 4443, RFC 4861), and reports of listeners (RFC 3810).
             .arg("ip or (ip6 and not (icmp6 and ip6[40] >= 130 and ip6[40] <= 137) and not ip6[6] == 0)")
@@ -42,10 +47,17 @@ impl<'namespace> Dialled<'namespace> {
             assert!(length > 0, "tcpdump ended: {said}");
         }
         let lines = tcpdump.child().stdout.take().expect("a pipe from tcpdump");
+        let (sender, received) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                // An error: nobody asks any more.
+                sender.send(line).unwrap_or_default();
+            }
+        });
         Self {
             namespace,
             _tcpdump: tcpdump,
-            lines: BufReader::new(lines),
+            lines: received,
         }
     }
 
@@ -53,7 +65,7 @@ impl<'namespace> Dialled<'namespace> {
     ///
     /// # Panics
     /// If tcpdump ended.
-    pub fn so_far(&mut self) -> BTreeSet<String> {
+    pub fn so_far(&self) -> BTreeSet<String> {
         let mark = self.namespace.enter(|| {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("bind on the loopback");
             let own = socket.local_addr().expect("a bound socket has an address");
@@ -62,15 +74,17 @@ impl<'namespace> Dialled<'namespace> {
         });
         let mut all = BTreeSet::new();
         loop {
-            let mut line = String::new();
-            let length = self.lines.read_line(&mut line).expect("read from tcpdump");
-            assert!(length > 0, "tcpdump ended");
-            let (_, rest) = line.split_once("> ").expect("a packet with two ends");
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.expect("tcpdump sees every packet");
+            // As in `wan Out IP 192.0.2.1.500 > 192.0.2.2.500: UDP, length 8`.
+            let (before, rest) = line.split_once(" > ").expect("a packet with two ends");
             let (to, _) = rest.split_once(": ").expect("a packet with two ends");
             if to == mark {
                 return all;
             }
-            all.insert(to.to_owned());
+            if before.contains(" Out ") {
+                all.insert(to.to_owned());
+            }
         }
     }
 }
