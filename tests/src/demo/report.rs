@@ -53,15 +53,30 @@ pub struct Line {
     pub clear: usize,
 }
 
+/// What became of a gateway that somebody touched; each time counts from that moment, none where it never came.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Tampering {
+    /// How long it may take, in milliseconds: one attestation interval and 2 s.
+    pub deadline_ms: u64,
+    /// Until its kernel had no SA, in milliseconds.
+    pub associations_ms: Option<u64>,
+    /// Until the process that held its keys, wiped by then, had ended, in milliseconds.
+    pub keys_ms: Option<u64>,
+    /// Until its peer's kernel had no SA, in milliseconds.
+    pub peer_ms: Option<u64>,
+    /// From a new power-on to protected traffic, in milliseconds.
+    pub back_ms: u64,
+}
+
 /// All of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What the leases rest on.
-    pub leases: String,
-    /// From the start of the machines until the controller had both, in milliseconds.
-    pub boot_ms: u64,
+    /// From the power-on of two boxes that nobody owned until both had enrolled and held a lease, in milliseconds.
+    pub factory_to_lease_ms: u64,
     /// The tunnels.
     pub tunnels: Vec<Tunnel>,
+    /// The gateway that was touched.
+    pub tampering: Tampering,
     /// The line.
     pub line: Line,
     /// What was promised.
@@ -127,7 +142,21 @@ impl Report {
         for other in line.other.iter().take(5) {
             writeln!(text, "              {other}")?;
         }
-        writeln!(text, "leases        {}\n", self.leases)?;
+        let touched = &self.tampering;
+        writeln!(
+            text,
+            "gateways      from the factory to a lease {}",
+            seconds(Some(self.factory_to_lease_ms))
+        )?;
+        writeln!(
+            text,
+            "B touched     its SAs gone {}   its keys' process ended {}   A's SAs gone {}   due {}   back after {}\n",
+            seconds(touched.associations_ms),
+            seconds(touched.keys_ms),
+            seconds(touched.peer_ms),
+            seconds(Some(touched.deadline_ms)),
+            seconds(Some(touched.back_ms))
+        )?;
         for promise in &self.promises {
             let (mark, colour) = if promise.held {
                 ("held  ", "32")
@@ -143,6 +172,17 @@ impl Report {
         }
         Ok(())
     }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "minutes, to a tenth of a second"
+)]
+fn seconds(milliseconds: Option<u64>) -> String {
+    milliseconds.map_or_else(
+        || "never".to_owned(),
+        |milliseconds| format!("{:.1} s", milliseconds as f64 / 1000.0),
+    )
 }
 
 fn table(text: &mut String, rows: &[(String, Vec<String>)]) -> fmt::Result {
@@ -188,9 +228,9 @@ mod tests {
             measured: "0".to_owned(),
         };
         let mut report = Report {
-            leases: "unattested".to_owned(),
-            boot_ms: 1,
+            factory_to_lease_ms: 1,
             tunnels: Vec::new(),
+            tampering: Tampering::default(),
             line: Line::default(),
             promises: vec![promise(true)],
         };

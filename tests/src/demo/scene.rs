@@ -2,17 +2,19 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use bartizan_controller::status::{EndReport, Status, TunnelStatus};
 
 use super::{
-    machine::Machine,
+    machine::{Machine, log},
     progress::Progress,
     report::{Line, Promise, Report, Tunnel},
+    tampering,
 };
+use crate::pki::Kind;
 use crate::testbed::{
     boot::Kernel,
     capture::{Capture, Frame, count},
@@ -23,8 +25,8 @@ use crate::testbed::{
     topology::{Family, Side, Topology},
 };
 
-/// How long two machines without KVM may take to come up.
-const BOOT: Duration = Duration::from_mins(2);
+/// How long two machines without KVM may take to come up and to enrol.
+pub(super) const BOOT: Duration = Duration::from_mins(4);
 
 /// How long any other step may take.
 const STEP: Duration = Duration::from_mins(1);
@@ -34,6 +36,15 @@ const PER_SECOND: u32 = 200;
 
 /// From the port of a flow to that of the one before it, whose last words must not be mistaken.
 const EARLY: u16 = 100;
+
+/// The same of one that goes on while a gateway is touched.
+const LATE: u16 = 200;
+
+/// How often a gateway attests: often, so that what a touched one loses can be watched.
+const CADENCE: Duration = Duration::from_secs(10);
+
+/// How long a lease lives.
+const LEASE: Duration = Duration::from_mins(1);
 
 /// Rekeys under load before the KME dies.
 const REKEYS: u64 = 3;
@@ -79,31 +90,37 @@ struct Outage {
 pub fn play(folder: &Path) -> Report {
     let mut progress = Progress::start();
     progress.step("wiring two sites, a line between them, two KMEs and a controller");
-    let choices = Choices::usual(Kernel::Vm);
+    let choices = Choices {
+        cadence: CADENCE,
+        lease: LEASE,
+        ..Choices::usual(Kernel::Vm)
+    };
     let topology = Topology::for_guests();
     fs::create_dir_all(folder).expect("make the demonstration's folder");
-    let site = Site::create(folder, &choices);
+    let site = Site::from_factory(folder, &choices, [Kind::Idevid, Kind::Ek]);
     let kme = |side: Side| KmeProcess::start(&topology.side(side).kme, &site, side, &choices);
     let [mut kme_a, kme_b] = Side::BOTH.map(|side| Some(kme(side)));
     let controller = ControllerProcess::start(&topology.controller, &site);
+    controller.expect_boxes(&site, &choices);
     let capture = Capture::start(&topology, PEER_PORT);
 
-    progress.step("booting two gateways (QEMU, software TPMs, locked down as they ship)");
+    progress.step(
+        "powering on two boxes that nobody owns (QEMU, software TPMs, locked down as they ship)",
+    );
     let began = Instant::now();
-    let machines = Side::BOTH.map(|side| Machine::boot(&topology, &site, side));
-    let told = |text: &str| {
-        let logs = machines.each_ref().map(Machine::log);
-        format!("{text}\ngateway A:\n{}\ngateway B:\n{}", logs[0], logs[1])
-    };
+    let boot = |side| Machine::boot(&topology, &site, side);
+    let [a, b] = Side::BOTH.map(boot);
     let mut stage = Stage {
         controller: &controller,
         progress: &mut progress,
-        told: &told,
+        folders: [a.folder(), b.folder()],
     };
-    stage.until(BOOT, "both gateways call home and hold a lease", |status| {
-        status.nodes.len() == 2 && status.nodes.iter().all(|node| node.leases > 0)
-    });
-    let boot_ms = millis(began.elapsed());
+    stage.until(
+        BOOT,
+        "both found their owner by its voucher, enrolled, attested and hold a lease",
+        |status| status.nodes.len() == 2 && status.nodes.iter().all(|node| node.leases > 0),
+    );
+    let factory_to_lease_ms = millis(began.elapsed());
 
     // The flows run before there is a policy: nothing of them may reach the line in clear.
     let flows = ACTS.map(|act| {
@@ -125,7 +142,7 @@ pub fn play(folder: &Path) -> Report {
         let _: [Arrivals; 2] = flow.stop();
     }
 
-    let flows = flows.map(|(ends, port, pace)| Flow::start(ends, port, pace));
+    let counted = flows.map(|(ends, port, pace)| Flow::start(ends, port, pace));
     stage.step("sending 200 packets/s each way in each tunnel, and rekeying under it");
     let before = stage.until(STEP, "three rekeys of each tunnel", |status| {
         status.tunnels.iter().all(|tunnel| rekeys(tunnel) >= REKEYS)
@@ -152,45 +169,76 @@ pub fn play(folder: &Path) -> Report {
     });
 
     stage.step("counting");
-    let arrivals = flows.map(Flow::stop);
+    let arrivals = counted.map(Flow::stop);
+    // What is sent while a gateway has no keys must not reach the line.
+    let late = flows.map(|(ends, port, pace)| Flow::start(ends, port + LATE, pace));
+    let (tampering, b) = tampering::play(&mut stage, &a, b, CADENCE, || boot(Side::B));
+    for flow in late {
+        let _: [Arrivals; 2] = flow.stop();
+    }
     let line = line(&capture.stop());
-    drop((kme_a, kme_b));
+    drop((kme_a, kme_b, a, b));
     let tunnels = ACTS.each_ref().map(|act| {
         let index = usize::from(act.id > 1);
         act.report(&first, &last, outage.text[index].clone(), arrivals[index])
     });
     progress.step("done");
-    let promises = promises(&tunnels, &line, &outage);
+    let mut promises = promises(&tunnels, &line, &outage);
+    promises.push(tampering.promise());
     Report {
-        leases: "unattested: signed by the development signer, which no release contains"
-            .to_owned(),
-        boot_ms,
+        factory_to_lease_ms,
         tunnels: tunnels.into(),
+        tampering,
         line,
         promises,
     }
 }
 
-struct Stage<'a> {
+/// Where the demonstration stands: who knows how the gateways are, who is told.
+pub(super) struct Stage<'a> {
     controller: &'a ControllerProcess,
     progress: &'a mut Progress,
-    told: &'a dyn Fn(&str) -> String,
+    folders: [PathBuf; 2],
 }
 
 impl Stage<'_> {
-    fn step(&mut self, text: &str) {
+    /// Tells of a step.
+    pub(super) fn step(&mut self, text: &str) {
         self.progress.step(text);
     }
 
-    fn until(&mut self, limit: Duration, what: &str, is_it: impl Fn(&Status) -> bool) -> Status {
+    /// Looks at another machine where it looked at `side`'s before.
+    pub(super) fn look_at(&mut self, side: Side, machine: &Machine) {
+        let [a, b] = &mut self.folders;
+        let folder = match side {
+            Side::A => a,
+            Side::B => b,
+        };
+        *folder = machine.folder();
+    }
+
+    /// What the controller knows.
+    pub(super) fn status(&self) -> Status {
+        self.controller.status()
+    }
+
+    /// Waits until the status is as wanted, and tells so.
+    ///
+    /// # Panics
+    /// If it does not come so within `limit`; with the status and the gateways' logs.
+    pub(super) fn until(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        is_it: impl Fn(&Status) -> bool,
+    ) -> Status {
         let deadline = Instant::now() + limit;
-        let mut last = None;
         let status = self.controller.wait_for(limit, what, |status| {
             self.progress.passing(&passing(status));
             let there = is_it(status);
             if !there && Instant::now() + Duration::from_millis(200) > deadline {
-                last = Some((self.told)(what));
-                panic!("{status:#?}\n{}", last.as_deref().unwrap_or_default());
+                let [a, b] = self.folders.each_ref().map(|folder| log(folder));
+                panic!("{status:#?}\n{what}\ngateway A:\n{a}\ngateway B:\n{b}");
             }
             there
         });
@@ -375,6 +423,6 @@ fn reports(tunnel: &TunnelStatus) -> impl Iterator<Item = &EndReport> {
     tunnel.ends.iter().filter_map(|end| end.report.as_ref())
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -169,6 +169,17 @@ impl ControllerProcess {
         serde_json::from_str(&text).expect("the controller's status")
     }
 
+    /// Has the owner expect the boxes of a site.
+    ///
+    /// # Panics
+    /// If the controller refuses one.
+    pub fn expect_boxes(&self, site: &Site, choices: &Choices) {
+        for (side, serial) in Side::BOTH.into_iter().zip(site.serials()) {
+            let wanted = site.wanted(side, choices).display().to_string();
+            self.run(&["device", "add", serial, side.node(), "--site", &wanted]);
+        }
+    }
+
     /// Applies a plan; waits until all of it protects, if `wait`.
     ///
     /// # Panics
@@ -245,11 +256,7 @@ impl Fleet {
             .controller
             .enter(|| Site::from_factory(folder, choices, kinds));
         let fleet = Self::start_on(topology, site, choices);
-        for (side, serial) in Side::BOTH.into_iter().zip(fleet.site.serials()) {
-            let wanted = fleet.site.wanted(side, choices).display().to_string();
-            let words = ["device", "add", serial, side.node(), "--site", &wanted];
-            fleet.controller.run(&words);
-        }
+        fleet.controller.expect_boxes(&fleet.site, choices);
         fleet
             .controller
             .wait_for(PATIENCE, "both gateways have a lease", |status| {

@@ -105,6 +105,15 @@ pub fn init() -> ! {
     unreachable!("the power is off")
 }
 
+/// Mounts a share of the host that outlives a QEMU guest.
+///
+/// # Panics
+/// If the guest was not given it.
+pub fn mount_share(tag: &str, target: &Path) {
+    fs::create_dir_all(target).expect("make a folder in /run");
+    vm::mount_9p(tag, &target.display().to_string(), false);
+}
+
 fn mount_all() {
     file_system("proc", "/proc", "");
     file_system("sysfs", "/sys", "");

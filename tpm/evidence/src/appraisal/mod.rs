@@ -171,7 +171,11 @@ pub fn appraise(
     }
 }
 
-/// V11: no counter goes back, and the clock goes back with a loss of power only, which it admits.
+/// V11: no counter goes back, and within a boot neither does the clock.
+///
+/// From one boot to the next the clock decides nothing: after a loss of power it begins again with what the TPM saved
+/// last, and there are TPMs that call it safe some seconds later although it never caught up. That a TPM was cleared is
+/// told by its counters, by its missing LDevID and by its floors.
 fn check_clock(now: ClockInfo, before: Option<ClockInfo>, failures: &mut Vec<Failure>) -> Boot {
     let Some(before) = before else {
         return Boot::First;
@@ -186,7 +190,7 @@ fn check_clock(now: ClockInfo, before: Option<ClockInfo>, failures: &mut Vec<Fai
             "the TPM counts {} resets and {} restarts, after {} and {}: it was cleared",
             now.reset_count, now.restart_count, before.reset_count, before.restart_count
         ));
-    } else if now.clock < before.clock && (same || now.safe) {
+    } else if same && now.clock < before.clock {
         refuse(format!(
             "the TPM's clock went back from {} ms to {} ms",
             before.clock, now.clock
