@@ -15,6 +15,7 @@ use bartizan_tests::{
         fleet::{ControllerProcess, Fleet, PATIENCE, protects, uml},
         flow::{Flow, Pace, let_pass},
         kernel::{Sa, protected, sas},
+        measured::Image,
         plan::{Covers, Tunnel, plan},
         site::{Choices, PEER_PORT},
         topology::{Family, Side, Topology},
@@ -35,27 +36,31 @@ fn guest() -> Boot {
     Boot::uml().memory_mib(512).limit(Duration::from_mins(3))
 }
 
+/// A fleet whose boxes have an owner and are switched off.
+fn switched_off(choices: &Choices) -> Fleet {
+    let mut fleet = Fleet::start(choices);
+    for side in Side::BOTH {
+        fleet.switch_off(side);
+    }
+    fleet
+}
+
 /// Everything from the moment on at which the firmware of both gateways starts: their LANs already send, a capture
 /// already runs.
 fn from_cold<'topology>(
-    topology: &'topology Arc<Topology>,
-    choices: &Choices,
-) -> (Fleet, Capture<'topology>, Vec<Flow>) {
+    fleet: &mut Fleet,
+    topology: &'topology Topology,
+) -> (Capture<'topology>, Vec<Flow>) {
     let capture = Capture::start(topology, PEER_PORT);
     let mut flows = flows(topology, FAMILIES.map(Covers::Lans), 5000);
-    let site = Fleet::site(topology, choices);
-    let mut fleet = Fleet::start_on(Arc::clone(topology), site, choices);
+    let nodes = fleet.controller.status().nodes;
+    let before = [0, 1].map(|node: usize| nodes[node].leases);
     for side in Side::BOTH {
-        let gateway = fleet.gateway(side);
-        gateway.wait_ready(&["bartizan-xfrm.service"], PATIENCE);
-        topology.side(side).raise();
+        fleet.switch_on(side, &Image::approved());
     }
     flows.extend(self::flows(topology, FAMILIES.map(Covers::Hosts), 5000));
-    let leased = fleet.controller.wait_for(PATIENCE, "leases", |status| {
-        status.nodes.iter().all(|node| node.leases > 0)
-    });
-    assert_eq!(leased.nodes.len(), 2);
-    (fleet, capture, flows)
+    fleet.controller.wait_leased_after(before);
+    (capture, flows)
 }
 
 fn flows(topology: &Topology, covers: [Covers; 2], port: u16) -> Vec<Flow> {
@@ -157,8 +162,9 @@ fn wait_for_nothing(fleet: &Fleet) {
 #[test]
 fn all_that_two_gateways_say_comes_up_from_cold_and_goes_with_its_policy() {
     in_guest!(guest(), || {
-        let topology = Arc::new(Topology::before_the_network());
-        let (fleet, capture, early) = from_cold(&topology, &uml());
+        let mut fleet = switched_off(&uml());
+        let topology = Arc::clone(&fleet.topology);
+        let (capture, early) = from_cold(&mut fleet, &topology);
         let tunnels = FAMILIES.map(|family| {
             let id = if family == Family::V4 { 1 } else { 2 };
             Tunnel::new(id, Covers::Any(family))
@@ -180,12 +186,13 @@ fn all_that_two_gateways_say_comes_up_from_cold_and_goes_with_its_policy() {
 #[test]
 fn lans_and_gateways_come_up_from_cold_with_whatever_sources_and_outlive_the_controller() {
     in_guest!(guest(), || {
-        let topology = Arc::new(Topology::before_the_network());
         let choices = Choices {
             family: Family::V6,
             ..uml()
         };
-        let (mut fleet, capture, early) = from_cold(&topology, &choices);
+        let mut fleet = switched_off(&choices);
+        let topology = Arc::clone(&fleet.topology);
+        let (capture, early) = from_cold(&mut fleet, &topology);
         let tunnels = [
             Tunnel::new(1, Covers::Lans(Family::V4)),
             Tunnel {

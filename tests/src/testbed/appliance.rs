@@ -263,8 +263,9 @@ impl Appliance {
     /// If its folder cannot be emptied.
     pub fn cut_power(&mut self) {
         self.runner.kill();
-        let run = self.run_folder();
-        fs::remove_dir_all(&run).expect("forget what a boot left");
+        for left in ["run", "inboxes"] {
+            fs::remove_dir_all(self.folder.join(left)).expect("forget what a boot left");
+        }
     }
 
     /// Stops every service and waits for their ends.

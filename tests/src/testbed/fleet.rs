@@ -15,7 +15,7 @@ use bartizan_controller::status::{Status, TunnelStatus};
 use crate::pki::Kind;
 
 use super::{
-    appliance::Appliance,
+    appliance::{Appliance, SERVICES},
     boot::Kernel,
     flow::let_pass,
     guest::binaries,
@@ -180,6 +180,25 @@ impl ControllerProcess {
         }
     }
 
+    /// Waits until both gateways have a lease.
+    ///
+    /// # Panics
+    /// If that does not come about within [`PATIENCE`].
+    pub fn wait_leased(&self) {
+        self.wait_leased_after([0; 2]);
+    }
+
+    /// Waits until each gateway has taken more leases than so many, A's first.
+    ///
+    /// # Panics
+    /// If that does not come about within [`PATIENCE`].
+    pub fn wait_leased_after(&self, before: [u64; 2]) {
+        self.wait_for(PATIENCE, "both gateways have a lease", |status| {
+            let leases = status.nodes.iter().map(|node| node.leases);
+            status.nodes.len() == 2 && leases.zip(before).all(|(leases, before)| leases > before)
+        });
+    }
+
     /// Applies a plan; waits until all of it protects, if `wait`.
     ///
     /// # Panics
@@ -230,21 +249,15 @@ impl ControllerProcess {
 }
 
 impl Fleet {
-    /// Starts everything in this guest and waits until both gateways have a lease.
+    /// Starts two boxes from the factory, with an owner who expects them; waits until both have a lease.
     ///
     /// # Panics
     /// If that does not come about.
     pub fn start(choices: &Choices) -> Self {
-        let fleet = Self::start_unattested(choices);
-        fleet
-            .controller
-            .wait_for(PATIENCE, "both gateways have a lease", |status| {
-                status.nodes.len() == 2 && status.nodes.iter().all(|node| node.leases > 0)
-            });
-        fleet
+        Self::from_factory(choices, [Kind::Idevid; 2])
     }
 
-    /// Starts boxes that nobody owns, with an owner who expects them; waits until both have a lease.
+    /// The same with boxes of these kinds, A's first.
     ///
     /// # Panics
     /// If that does not come about.
@@ -252,47 +265,27 @@ impl Fleet {
         let topology = Arc::new(Topology::new());
         let folder = Path::new("/run/site");
         fs::create_dir_all(folder).expect("make the site's folder");
+        // Where there is a loopback: a TPM is set up over it.
         let site = topology
             .controller
             .enter(|| Site::from_factory(folder, choices, kinds));
-        let fleet = Self::start_on(topology, site, choices);
-        fleet.controller.expect_boxes(&fleet.site, choices);
+        let mut fleet = Self::start_on(topology, site, choices);
+        fleet.controller.wait_leased();
+        // All roles have begun again since: who waits for a restart means a later one.
+        for gateway in &mut fleet.gateways {
+            gateway.wait_ready(&SERVICES, PATIENCE);
+        }
         fleet
-            .controller
-            .wait_for(PATIENCE, "both gateways have a lease", |status| {
-                status.nodes.len() == 2 && status.nodes.iter().all(|node| node.leases > 0)
-            });
-        fleet
     }
 
-    /// Starts everything and waits for nothing but the processes.
-    ///
-    /// # Panics
-    /// If one cannot be started.
-    pub fn start_unattested(choices: &Choices) -> Self {
-        let topology = Arc::new(Topology::new());
-        let site = Self::site(&topology, choices);
-        Self::start_on(topology, site, choices)
-    }
-
-    /// Configures a site of this guest, for [`Fleet::start_on`].
-    pub fn site(topology: &Topology, choices: &Choices) -> Site {
-        let folder = Path::new("/run/site");
-        fs::create_dir_all(folder).expect("make the site's folder");
-        // Where there is a loopback: a TPM is set up over it.
-        topology.controller.enter(|| Site::create(folder, choices))
-    }
-
-    /// Starts everything where, and as, it is given; waits for nothing but the processes.
-    ///
-    /// # Panics
-    /// If one cannot be started.
-    pub fn start_on(topology: Arc<Topology>, site: Site, choices: &Choices) -> Self {
+    /// Starts everything, and has the owner expect the boxes; waits for nothing but the processes.
+    fn start_on(topology: Arc<Topology>, site: Site, choices: &Choices) -> Self {
         let kmes = Side::BOTH.map(|side| {
             let namespace = &topology.side(side).kme;
             Some(KmeProcess::start(namespace, &site, side, choices))
         });
         let controller = ControllerProcess::start(&topology.controller, &site);
+        controller.expect_boxes(&site, choices);
         let tpms = Side::BOTH.map(|side| {
             let tpm = Swtpm::start(&site.tpm(side));
             Image::approved().measured().extend(&tpm.resource_manager());

@@ -150,18 +150,11 @@ pub fn controller(family: Family) -> IpAddr {
 impl Topology {
     /// Makes and wires all of it; every address answers at once, nothing is protected yet.
     pub fn new() -> Self {
-        let topology = Self::before_the_network();
-        topology.a.raise();
-        topology.b.raise();
-        topology
-    }
-
-    /// As [`Topology::new`], but the gateways' interfaces on the line between them are down until [`Gateway::raise`]:
-    /// the units have the network wait for xfrm.
-    pub fn before_the_network() -> Self {
         let topology = Self::wire();
-        topology.a.configure();
-        topology.b.configure();
+        for gateway in [&topology.a, &topology.b] {
+            gateway.configure();
+            gateway.raise();
+        }
         topology
     }
 
