@@ -69,8 +69,8 @@ pub(crate) struct RootList {
     pub(crate) programs: Vec<String>,
     pub(crate) files: Vec<Copied>,
     pub(crate) links: Vec<Link>,
-    /// What each target starts.
-    pub(crate) wants: BTreeMap<String, Vec<String>>,
+    /// What each target starts: the units in its folder.
+    pub(crate) starts: BTreeMap<String, Vec<String>>,
 }
 
 /// Files of the tree.

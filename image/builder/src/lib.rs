@@ -8,6 +8,7 @@ mod command;
 mod cpio;
 mod definition;
 mod error;
+mod forbidden;
 mod initrd;
 mod libraries;
 mod modules;

@@ -128,3 +128,45 @@ fn bytes(digits: &str) -> Option<[u8; 32]> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    use crate::command::Program;
+
+    /// systemd's own tool says the same of the same sections.
+    #[test]
+    fn values_are_those_of_systemd_measure() {
+        let sections = Sections {
+            linux: vec![1; 5000],
+            osrel: b"ID=bartizan\n".to_vec(),
+            cmdline: b"quiet".to_vec(),
+            initrd: vec![2; 70],
+            pcrpkey: b"a key".to_vec(),
+        };
+        let folder = std::env::temp_dir().join(format!("bartizan-pcr11-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let mut measure =
+            Program::new("/usr/lib/systemd/systemd-measure").args(["calculate", "--bank=sha256"]);
+        for (name, content) in sections.measured() {
+            let name = name.trim_start_matches('.');
+            let file = folder.join(name);
+            fs::write(&file, content).unwrap();
+            measure = measure.arg(format!("--{name}={}", file.display()));
+        }
+        let phases = phases(&sections);
+        for phase in &phases {
+            measure = measure.arg(format!("--phase={}", phase.phase));
+        }
+        let said = measure.run().unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let values: Vec<&str> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("11:sha256="))
+            .collect();
+        let own: Vec<&str> = phases.iter().map(|phase| phase.value.as_str()).collect();
+        assert_eq!(own, values, "{said}");
+    }
+}

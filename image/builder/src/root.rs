@@ -11,7 +11,7 @@ use crate::{
     BuildError, Sources, Version,
     command::{Program, read, write},
     definition::Definition,
-    libraries,
+    forbidden, libraries,
     modules::Modules,
     packages::Packages,
 };
@@ -68,8 +68,8 @@ pub(crate) fn assemble(
         }
         symlink(&link.to, &at).map_err(BuildError::write(&at))?;
     }
-    for (target, units) in &definition.root.wants {
-        let folder = stage.join(format!("usr/lib/systemd/system/{target}.wants"));
+    for (folder, units) in &definition.root.starts {
+        let folder = stage.join("usr/lib/systemd/system").join(folder);
         fs::create_dir_all(&folder).map_err(BuildError::write(&folder))?;
         for unit in units {
             let at = folder.join(unit);
@@ -97,6 +97,7 @@ pub(crate) fn assemble(
         used.insert(package.to_owned());
     }
     users(stage)?;
+    forbidden::check(stage)?;
     Ok(used)
 }
 
