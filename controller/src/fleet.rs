@@ -222,6 +222,7 @@ impl Fleet {
             gateway.tell(&format!("is {lifecycle:?}").to_lowercase());
         }
         gateway.lifecycle = data.lifecycle;
+        gateway.qkd = data.qkd;
         let tunnels = data.tunnels.into_iter();
         gateway.tunnels = tunnels
             .map(|tunnel| (tunnel.entry.clone(), tunnel))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bartizan_model::ids::EntryName;
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::policy::Policy;
-use bartizan_model::report::{Notice, TunnelReport};
+use bartizan_model::report::{Notice, QkdReport, TunnelReport};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -31,6 +31,8 @@ pub(crate) struct Gateway {
     pub(crate) lifecycle: Option<Lifecycle>,
     /// By outbound entry.
     pub(crate) tunnels: BTreeMap<EntryName, TunnelReport>,
+    /// By the peer's SAE.
+    pub(crate) qkd: Vec<QkdReport>,
     pub(crate) events: VecDeque<Event>,
 }
 
@@ -85,6 +87,7 @@ impl Gateway {
             leases: 0,
             lifecycle: None,
             tunnels: BTreeMap::new(),
+            qkd: Vec::new(),
             events: VecDeque::new(),
         }
     }

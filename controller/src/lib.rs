@@ -20,6 +20,7 @@ pub mod lease;
 mod link;
 pub mod local;
 pub mod maker;
+mod metrics;
 pub mod plan;
 pub mod reconcile;
 mod registrar;

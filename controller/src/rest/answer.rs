@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::routes::{Act, Found, ROUTES, decoded, find};
 use crate::desk::{Desk, DeviceAnswer, DeviceOrder, OrderError};
 use crate::device::{Actor, Bytes, NewDevice, Repin, Serial, Site};
+use crate::metrics;
 use crate::serve::chain;
 use crate::status::Status;
 use crate::store::{DeviceError, StoreError};
@@ -87,6 +88,10 @@ async fn carry_out(
         Act::Status => {
             let status = Status::of(&desk.fleet(), desk.granter.is_some());
             return as_json(StatusCode::OK, &status);
+        }
+        Act::Metrics => {
+            let text = metrics::text(&desk.fleet());
+            return Ok(response(StatusCode::OK, metrics::CONTENT_TYPE, text.into()));
         }
         Act::Audit => {
             let audited = desk.store.audited().await;

@@ -7,6 +7,7 @@ use crate::device::Serial;
 pub(super) enum Act {
     Document,
     Status,
+    Metrics,
     Audit,
     List,
     Add,
@@ -41,9 +42,10 @@ pub(super) enum Found {
 }
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 14] = [
+pub(super) static ROUTES: [Route; 15] = [
     Route { method: "GET", path: "/v1/openapi.json", act: Act::Document },
     Route { method: "GET", path: "/v1/status", act: Act::Status },
+    Route { method: "GET", path: "/metrics", act: Act::Metrics },
     Route { method: "GET", path: "/v1/audit", act: Act::Audit },
     Route { method: "GET", path: "/v1/devices", act: Act::List },
     Route { method: "POST", path: "/v1/devices", act: Act::Add },

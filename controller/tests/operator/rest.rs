@@ -99,12 +99,33 @@ impl Desk {
         let _closed = stream.read_to_end(&mut bytes).await;
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n")?;
+        let lower = head.to_lowercase();
         Some(Answer {
             status: head.split(' ').nth(1)?.parse().ok()?,
-            head: head.to_lowercase(),
-            body: serde_json::from_str(body).unwrap(),
+            body: if lower.contains("content-type: text/plain") {
+                Value::String(body.to_owned())
+            } else {
+                serde_json::from_str(body).unwrap()
+            },
+            head: lower,
         })
     }
+}
+
+#[tokio::test]
+async fn an_operator_reads_metrics_and_nobody_else_does() {
+    let desk = Desk::open();
+    let metrics = desk.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.head.contains("text/plain; version=0.0.4"));
+    let text = metrics.body.as_str().unwrap();
+    assert!(
+        text.contains("\n# TYPE bartizan_leases_total counter\n"),
+        "{text}"
+    );
+    let stranger = desk.config(&authority(), "alice.example");
+    let refused = desk.ask_as(stranger, "GET", "/metrics", "", &[]).await;
+    assert!(refused.is_none());
 }
 
 #[tokio::test]

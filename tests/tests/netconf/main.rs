@@ -4,6 +4,7 @@
 
 mod controller;
 mod gateway;
+mod metrics;
 mod stock;
 
 use std::io::Write as _;
