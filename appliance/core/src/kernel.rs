@@ -140,6 +140,8 @@ impl Tunnel {
         life.span(direction).extended(answer == Answer::Done);
         if direction == Direction::Outbound {
             life.ask_at = life.outbound.half(desk.now);
+            // A lease may have been renewed since the peer was asked.
+            self.ask_soon(epoch, desk);
         }
         if answer == Answer::Gone {
             self.gone(epoch, direction, desk);
@@ -260,6 +262,7 @@ impl Tunnel {
         life.ask_at = half.map(|half| half.max(desk.now.after(ASK_GAP)));
         if resumed && desk.gate().is_some() {
             life.asked = Some(desk.now);
+            life.ask_from = Some(desk.now);
             desk.say(PeerMessage::ExtendWanted { tunnel, epoch });
         }
     }

@@ -28,6 +28,7 @@ pub mod pair;
 mod peering;
 mod peers;
 mod qkd;
+mod renewal;
 mod replies;
 mod report;
 pub mod resume;

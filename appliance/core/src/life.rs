@@ -37,6 +37,8 @@ pub(crate) struct Life {
     pub(crate) drain_at: Option<BootTime>,
     /// When to ask the peer for a later end.
     pub(crate) ask_at: Option<BootTime>,
+    /// When the peer was last asked.
+    pub(crate) ask_from: Option<BootTime>,
     /// When the peer was asked; until it answers.
     pub(crate) asked: Option<BootTime>,
     /// The peer asked, and gets its answer when the kernel has extended the inbound SA.

@@ -5,10 +5,10 @@
 //! count here from a moment before it said so (our `Confirm`, our question), so the delay of its
 //! words only shortens them.
 //!
-//! Once half of what an outbound SA had left is over, the sender asks the peer to extend its inbound
-//! SA, and extends its own by what the answer allows; if leases have not been renewed yet, it asks
-//! again after half of the rest. Each SA so asks a few times a lease, at its own time, and nothing is
-//! done for all SAs at once.
+//! Soon after a lease was renewed, and in any case once half of what an outbound SA had left is over,
+//! the sender asks the peer to extend its inbound SA, and extends its own by what the answer allows;
+//! if leases have not been renewed yet, it asks again after half of the rest. Each SA so asks a few
+//! times a lease, at its own time, and nothing is done for all SAs at once.
 //!
 //! Bytes and packets are counted by the sender; its inbound counterpart has twice the limit, since the
 //! two ends count different headers and a forged packet must not end it.
@@ -110,6 +110,11 @@ impl Span {
     /// Whole seconds for which it stands for certain.
     pub(crate) fn seconds(&self, now: BootTime) -> u64 {
         self.end.map_or(0, |end| end.since(now).as_secs())
+    }
+
+    /// For how long it stands for certain.
+    pub(crate) fn rest(&self, now: BootTime) -> Duration {
+        self.end.map_or(Duration::ZERO, |end| end.since(now))
     }
 
     /// When its extension should be asked for: after half of the rest. `None` where it cannot be

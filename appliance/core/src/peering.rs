@@ -113,7 +113,7 @@ impl Engine {
         // The later of two counts: each is the verifier's word.
         peer.link.lease = peer.link.lease.max(Some(lease));
         if peer.link.granted {
-            self.with_tunnels_of(from, entropy, |_, _| {});
+            self.with_tunnels_of(from, entropy, Tunnel::lease_renewed);
         } else {
             peer.link.granted = true;
             self.announce_streams(from);

@@ -217,7 +217,7 @@ impl Engine {
                 let accepted = RoleToSupervisor::LeaseAccepted(lives);
                 self.shared.outbox.supervisor.push_back(accepted);
                 self.present_lease_to_all();
-                self.with_every_tunnel(entropy, |_, _| {});
+                self.with_every_tunnel(entropy, Tunnel::lease_renewed);
             }
             Err(refusal) => {
                 self.shared.outbox.counters.add(Count::LeaseRefused);

@@ -63,6 +63,10 @@ pub(crate) const LIFETIME_MIN: Duration = Duration::from_secs(4);
 /// Between two questions to the peer for a later end.
 pub(crate) const ASK_GAP: Duration = Duration::from_secs(2);
 
+/// Over the longest such time the SAs of all tunnels ask, once a lease was renewed: of a thousand
+/// tunnels a hundred a second.
+pub(crate) const RENEWAL_SPREAD: Duration = Duration::from_secs(10);
+
 /// Between two answers to such a question; a peer that asks sooner is not honest.
 pub(crate) const ASK_GAP_MIN: Duration = Duration::from_secs(1);
 

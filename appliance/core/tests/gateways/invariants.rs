@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_core::{SETTLE, wheel::GENERATIONS_MAX};
 use bartizan_model::ids::{Nonce, Reqid};
-use bartizan_model::message::{EngineToXfrm, PeerMessage, SaInstall};
-use bartizan_model::policy::{Action, Direction};
+use bartizan_model::message::{EngineToXfrm, PeerMessage, SaId, SaInstall};
+use bartizan_model::policy::Direction;
 use bartizan_model::report::TunnelState;
 
 use crate::gateway::Gateway;
@@ -22,8 +22,13 @@ pub(crate) struct Invariants {
     keys: BTreeMap<Vec<u8>, BTreeSet<(usize, Direction)>>,
     /// Since when two outbound SAs stand.
     two_senders: BTreeMap<(usize, Reqid), Duration>,
-    /// Where a gateway took its SAs out by order or verdict: the other end may still send.
+    /// Where the controller took a tunnel out at one end: the other may still send.
     excused: BTreeSet<(usize, Reqid)>,
+    /// Gateways that take their SAs out at once, by verdict or order, until they begin again.
+    condemned: BTreeSet<usize>,
+    /// The inbound SAs that they took out so: the other ends may still send under these, until they
+    /// hear of it or their hard lifetimes end, and under no other.
+    taken_out: BTreeSet<SaId>,
     /// Tunnels whose ends lie to each other: what they send under is their own trouble.
     liars: BTreeSet<Reqid>,
     leases: BTreeMap<(usize, Nonce), Duration>,
@@ -40,6 +45,13 @@ const KERNEL_TIME: Duration = Duration::from_secs(1);
 
 impl Invariants {
     pub(crate) fn check(&mut self, world: &World) {
+        for who in [0, 1] {
+            if self.condemned.contains(&who) {
+                let sas = world.gateways[who].kernel.sas.values();
+                let inbound = sas.filter(|sa| sa.install.direction == Direction::Inbound);
+                self.taken_out.extend(inbound.map(|sa| sa.install.id));
+            }
+        }
         for who in [0, 1] {
             self.i1_i2(world, who);
             self.i3(world, who);
@@ -71,6 +83,7 @@ impl Invariants {
                 }
                 None => assert!(
                     self.liars.contains(&sa.install.reqid)
+                        || self.taken_out.contains(&sa.install.id)
                         || self.excused.contains(&(1 - who, sa.install.reqid)),
                     "I1: {} sends under {:?}, which its peer does not take, at {:?}",
                     own.node,
@@ -271,12 +284,14 @@ impl Invariants {
         self.liars.insert(tunnel.try_into().unwrap());
     }
 
-    /// The verifier takes a gateway's lease away at once.
-    pub(crate) fn condemned(&mut self, gateways: &[Gateway; 2], who: usize) {
-        let tunnels = gateways[who].running.values();
-        let protects = tunnels.filter(|policy| matches!(policy.action, Action::Protect(_)));
-        self.excused
-            .extend(protects.map(|policy| (who, policy.reqid)));
+    /// A verdict or an order makes a gateway take its SAs out at once.
+    pub(crate) fn condemned(&mut self, who: usize) {
+        self.condemned.insert(who);
+    }
+
+    /// All of a gateway's roles begin again.
+    pub(crate) fn begins_again(&mut self, who: usize) {
+        self.condemned.remove(&who);
     }
 }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use bartizan_core::exchange::{Input, Output};
 use bartizan_model::ids::OrderId;
 use bartizan_model::message::{
-    EngineToControl, EngineToQkd, EngineToXfrm, RoleToSupervisor, XfrmToEngine,
+    EngineToControl, EngineToQkd, EngineToXfrm, LeaseRefusal, RoleToSupervisor, XfrmToEngine,
 };
 
 use crate::gateway::KernelFault;
@@ -92,6 +92,9 @@ impl World {
             }
             EngineToControl::LeaseRefused(refusal) => {
                 gateway.lease_refusals.push(refusal);
+                if refusal == LeaseRefusal::Status {
+                    self.invariants.condemned(who);
+                }
                 self.at(Duration::from_secs(2), Event::Attest(who, life));
             }
             EngineToControl::Tunnel(report) => {
@@ -104,6 +107,7 @@ impl World {
             EngineToControl::OrderAccepted => {
                 gateway.orders.push(Ok(()));
                 gateway.lease_end = Duration::ZERO;
+                self.invariants.condemned(who);
             }
             EngineToControl::OrderRefused(refusal) => gateway.orders.push(Err(refusal)),
             EngineToControl::Qkd(_) | EngineToControl::QkdGone(_) => {}

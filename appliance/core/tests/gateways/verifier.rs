@@ -30,7 +30,7 @@ impl Verifier {
     }
 
     pub(crate) fn claims(now: Duration, node: &NodeId, ldevid: Thumbprint, nonce: Nonce) -> Claims {
-        let issued = OwnerTime(EPOCH + now.as_secs());
+        let issued = Self::clock(now);
         Claims {
             node: node.clone(),
             ldevid,
@@ -40,6 +40,11 @@ impl Verifier {
             status: Status::Affirming,
             basis: Basis::Unattested,
         }
+    }
+
+    /// The owner's clock.
+    pub(crate) fn clock(now: Duration) -> OwnerTime {
+        OwnerTime(EPOCH + now.as_secs())
     }
 
     pub(crate) fn sign(&self, claims: &Claims) -> Vec<u8> {

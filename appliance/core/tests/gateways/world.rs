@@ -40,6 +40,9 @@ pub(crate) struct World {
     pub(crate) refuse_leases_of: Option<usize>,
     /// Whether the configuration takes leases without attestation.
     pub(crate) accept_unattested: bool,
+    /// How long leases live, and how often they are given.
+    pub(crate) lease: Duration,
+    pub(crate) cadence: Duration,
     /// Engines see the same moment for ever.
     pub(crate) frozen: bool,
     /// Look at the invariants after every so many events.
@@ -98,6 +101,8 @@ pub(crate) enum Fault {
     Edit(u32, Wish),
     /// A copy of what was said before comes again.
     Replay(usize, usize),
+    /// The owner gives the box away, or takes it out of service.
+    Order(usize, Farewell),
 }
 
 impl World {
@@ -117,6 +122,8 @@ impl World {
             cut_at: None,
             refuse_leases_of: None,
             accept_unattested: true,
+            lease: LEASE,
+            cadence: CADENCE,
             frozen: false,
             look_every: 1,
             events: 0,
@@ -339,6 +346,11 @@ impl World {
                     self.edit(who, changes.to_vec());
                 }
             }
+            Fault::Order(who, farewell) => {
+                if let Some(order) = self.order(who, farewell) {
+                    self.handle(who, Input::Control(ControlToEngine::Order(order)));
+                }
+            }
             Fault::Replay(to, which) => {
                 let from = self.said.iter().filter(|(from, _)| *from != to);
                 let said: Vec<_> = from.map(|(_, message)| message.clone()).collect();
@@ -402,6 +414,8 @@ impl World {
         let gateway = &mut self.gateways[who];
         gateway.engine = None;
         gateway.life += 1;
+        self.invariants.begins_again(who);
+        let gateway = &mut self.gateways[who];
         gateway.nonce = None;
         gateway.outstanding = 0;
         gateway.lease_end = Duration::ZERO;
@@ -424,13 +438,20 @@ impl World {
 
     fn attest(&mut self, who: usize) {
         let life = self.gateways[who].life;
-        let jitter = Duration::from_millis(self.rng.below(6000));
-        self.at(CADENCE + jitter, Event::Attest(who, life));
+        // A fifth of the cadence to either side, as the controller draws it.
+        let fifth = self.cadence / 5;
+        let drawn = u64::try_from(fifth.as_millis()).unwrap() * 2;
+        let jitter = Duration::from_millis(self.rng.below(drawn));
+        self.at(self.cadence - fifth + jitter, Event::Attest(who, life));
         let gateway = &self.gateways[who];
         let (Some((nonce, _)), false) = (gateway.nonce, gateway.verdict == Verdict::Silent) else {
             return;
         };
-        let affirming = Verifier::claims(self.now, &gateway.node, gateway.ldevid, nonce);
+        let lease = self.lease;
+        let affirming = Claims {
+            expires: Verifier::clock(self.now).after(lease),
+            ..Verifier::claims(self.now, &gateway.node, gateway.ldevid, nonce)
+        };
         let claims = Claims {
             status: match gateway.verdict {
                 Verdict::Contraindicated => Status::Contraindicated,
@@ -442,7 +463,7 @@ impl World {
         if claims.status == Status::Affirming {
             let gateway = &mut self.gateways[who];
             gateway.owner_end = gateway.owner_end.max(Verifier::ends(&claims));
-            self.invariants.issued(who, nonce, self.now + LEASE);
+            self.invariants.issued(who, nonce, self.now + lease);
         }
         let wait = Duration::from_millis(self.rng.below(1500));
         let input = Input::Control(ControlToEngine::Lease(bytes));
