@@ -12,6 +12,7 @@
 )]
 
 mod cut_everywhere;
+mod fault_matrix;
 mod gateway;
 mod hostile_peer;
 mod invariants;
