@@ -38,6 +38,8 @@ pub(crate) enum Done {
     /// It gave that lease this long after it had asked for the quote.
     Proved(Duration),
     Ordered(Box<Order>),
+    /// It renewed the certificate.
+    Renewed(Vec<Der>),
     /// It changed the policies to these.
     Edited(Vec<Policy>),
     /// The session is over.
@@ -237,7 +239,10 @@ impl Engine {
                     size,
                 })
             }
-            Inquiry::Ldevid(_) => Finding::Ldevid,
+            Inquiry::Ldevid(chain) => {
+                let _nobody_asks = self.tell.send(Done::Renewed(chain));
+                Finding::Ldevid
+            }
         }
     }
 

@@ -25,6 +25,8 @@ mod fleet;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod lapsed;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
 mod owner;
