@@ -262,7 +262,7 @@ impl Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Root => "root",
             Self::Verity => "hash tree",
             Self::Uki => "kernel image",
