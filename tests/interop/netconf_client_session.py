@@ -7,11 +7,16 @@ on is the first line of the output. The test at the other end plays the engine, 
 """
 
 import base64
+import hashlib
+import os
 import select
 import socket
 import sys
 import threading
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from lxml import etree
 from netconf_client.connect import CallhomeManager
 from netconf_client.error import RpcError
@@ -21,11 +26,13 @@ from OpenSSL import SSL
 
 IKELESS = "urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikeless"
 BARTIZAN = "urn:bartizan:yang:bartizan-ikeless"
+ATTESTATION = "urn:ietf:params:xml:ns:yang:ietf-tpm-remote-attestation"
 NAMES = {
     "nc": "urn:ietf:params:xml:ns:netconf:base:1.0",
     "n": "urn:ietf:params:xml:ns:netconf:notification:1.0",
     "i": IKELESS,
     "b": BARTIZAN,
+    "a": ATTESTATION,
 }
 LIMIT = 30
 ENTRY = "out/10.1.0.0/in/10.2.0.0"
@@ -101,6 +108,52 @@ DELETE = f"""
 """
 
 
+def challenge(nonce):
+    """As RFC 9684 has it, and nothing of ours."""
+    return f"""
+<tpm20-challenge-response-attestation xmlns="{ATTESTATION}">
+  <tpm20-attestation-challenge>
+    <nonce-value>{base64.b64encode(nonce).decode()}</nonce-value>
+    <tpm20-pcr-selection>
+      <tpm20-hash-algo xmlns:taa="urn:ietf:params:xml:ns:yang:ietf-tcg-algs">taa:TPM_ALG_SHA256</tpm20-hash-algo>
+      <pcr-index>7</pcr-index>
+      <pcr-index>11</pcr-index>
+    </tpm20-pcr-selection>
+  </tpm20-attestation-challenge>
+</tpm20-challenge-response-attestation>
+"""
+
+
+def attest(gateway, key):
+    """Asks for a quote, and checks it by the specification of its structures (TPM 2.0 Library, Part 2, 10.12 and 11.3)."""
+
+    def take(data):
+        end = 2 + int.from_bytes(data[:2], "big")
+        return data[2:end], data[end:]
+
+    nonce = os.urandom(20)
+    reply = etree.fromstring(gateway.dispatch(challenge(nonce)).xml)
+
+    def found(path):
+        return [base64.b64decode(text) for text in reply.xpath(f".//a:{path}/text()", namespaces=NAMES)]
+
+    attested, rest = take(found("quote-data")[0])
+    assert not rest and attested[:6] == b"\xffTCG\x80\x18", attested
+    _signer, rest = take(attested[6:])
+    qualifying, rest = take(rest)
+    assert qualifying == nonce, "the nonce alone is the qualifying data"
+    assert rest[25:35] == bytes([0, 0, 0, 1, 0, 0x0B, 3, 0x80, 0x08, 0]), rest
+    digest, rest = take(rest[35:])
+    values = found("pcr-values/a:pcr-value")
+    assert len(values) == 2 and digest == hashlib.sha256(b"".join(values)).digest() and not rest
+    signature = found("quote-signature")[0]
+    assert signature[:4] == bytes([0, 0x18, 0, 0x0B]), signature
+    r, rest = take(signature[4:])
+    s, _ = take(rest)
+    signature = encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+    key.verify(signature, attested, ec.ECDSA(hashes.SHA256()))
+
+
 class Tls:
     """A TLS connection for two threads, one of which reads; OpenSSL's own object is for one."""
 
@@ -170,6 +223,10 @@ def main(folder):
         state = gateway.get(filter=f'<filter type="subtree"><gateway xmlns="{BARTIZAN}"/></filter>')
         nonce = state.data_ele.findtext(".//b:lease-nonce", namespaces=NAMES)
         assert len(base64.b64decode(nonce)) == 32, nonce
+
+        # The test's TPM has one key for all.
+        attest(gateway, tls.connection.get_peer_certificate().to_cryptography().public_key())
+        refused(lambda: gateway.dispatch(challenge(bytes(15))), "invalid-value", "nonce-length")
 
         refused(lambda: gateway.edit_config(POLICY), "access-denied", "not-attested")
         lease = base64.b64encode(b"a lease").decode()
