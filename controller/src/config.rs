@@ -53,8 +53,6 @@ pub struct Config {
     pub owner: Vec<Certificate>,
     /// Where REST is served, if anywhere.
     pub rest: Option<RestConfig>,
-    /// Where the keys of the development signer are.
-    pub signer: Option<PathBuf>,
     /// What attestation and enrolment work by.
     pub attested: Option<Attested>,
 }
@@ -113,6 +111,19 @@ pub enum ConfigError {
     /// A time that makes no sense.
     #[error("{0}")]
     Times(&'static str),
+    /// Leases that would end between two renewals, or that no gateway takes.
+    #[error(
+        "lease.seconds = {seconds}: write {least} to {LEASE_MAX} for lease.cadence-seconds = {cadence}, so that a \
+         lease outlives a renewal that fails"
+    )]
+    Lease {
+        /// As it stands.
+        seconds: u64,
+        /// How often it is to be renewed.
+        cadence: u64,
+        /// The least that works with that.
+        least: u64,
+    },
     /// What attestation works by.
     #[error(transparent)]
     Attested(#[from] AttestedError),
@@ -152,7 +163,6 @@ struct Document {
 struct LeaseDocument {
     cadence_seconds: u64,
     seconds: u64,
-    signer: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -187,10 +197,29 @@ impl Default for LeaseDocument {
         Self {
             cadence_seconds: 60,
             seconds: 300,
-            signer: None,
         }
     }
 }
+
+impl LeaseDocument {
+    /// A lease counts from its nonce, which was made when the one before it was taken: up to 1.2 cadences ago, by the
+    /// session's chance. Then it is to last for two more, so that one renewal may fail.
+    fn check(&self) -> Result<(), ConfigError> {
+        let (seconds, cadence) = (self.seconds, self.cadence_seconds);
+        let least = cadence.saturating_mul(18).div_ceil(5);
+        if (least..=LEASE_MAX).contains(&seconds) {
+            return Ok(());
+        }
+        Err(ConfigError::Lease {
+            seconds,
+            cadence,
+            least,
+        })
+    }
+}
+
+/// A day: no gateway takes a longer lease.
+const LEASE_MAX: u64 = 24 * 60 * 60;
 
 fn poll_seconds() -> u64 {
     30
@@ -223,10 +252,7 @@ impl Config {
         if lease.cadence_seconds == 0 || document.poll_seconds == 0 {
             return Err(ConfigError::Times("a cadence is at least one second"));
         }
-        if lease.seconds.saturating_sub(lease.cadence_seconds) < lease.cadence_seconds {
-            let fault = "lease.seconds: a lease lives at least twice its cadence";
-            return Err(ConfigError::Times(fault));
-        }
+        lease.check()?;
         let documents = Documents {
             verifier: document.verifier,
             ca: document.ca,
@@ -247,7 +273,6 @@ impl Config {
             lease_cadence: Duration::from_secs(lease.cadence_seconds),
             lease: Duration::from_secs(lease.seconds),
             poll: Duration::from_secs(document.poll_seconds),
-            signer: lease.signer.map(|signer| folder.join(signer)),
             attested,
         })
     }

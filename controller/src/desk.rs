@@ -18,7 +18,6 @@ use crate::clock::owner_time;
 use crate::device::{Actor, Device, Maker, State};
 use crate::fleet::{Fleet, Prepared, Trust};
 use crate::gateway::{Configuration, Desired};
-use crate::lease::Granter;
 use crate::plan::{Document, Plan, PlanErrors};
 use crate::store::{Changed, Kept, Store, StoreError};
 
@@ -33,7 +32,6 @@ pub(crate) struct Desk {
     /// The plan that the fleet is led to; held while it is replaced, so that plans come in their order.
     in_force: tokio::sync::Mutex<Kept>,
     changed: watch::Sender<u64>,
-    pub(crate) granter: Option<Granter>,
     pub(crate) lease_cadence: Duration,
     pub(crate) poll: Duration,
     /// Who signs vouchers.
@@ -57,7 +55,6 @@ impl Desk {
     pub(crate) fn new(
         fleet: Fleet,
         (store, kept): (Store, Kept),
-        granter: Option<Granter>,
         config: &crate::config::Config,
     ) -> Self {
         Self {
@@ -65,7 +62,6 @@ impl Desk {
             store,
             in_force: tokio::sync::Mutex::new(kept),
             changed: watch::Sender::new(0),
-            granter,
             lease_cadence: config.lease_cadence,
             poll: config.poll,
             makers: config.makers.clone(),

@@ -16,7 +16,6 @@ mod desk;
 pub mod device;
 mod fleet;
 mod gateway;
-pub mod lease;
 mod link;
 pub mod local;
 pub mod maker;

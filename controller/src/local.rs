@@ -116,7 +116,7 @@ pub(crate) async fn attend(stream: UnixStream, desk: Rc<Desk>) -> io::Result<()>
     timeout(REQUEST_LIMIT, reader.read_until(b'\n', &mut line)).await??;
     match serde_json::from_slice(&line) {
         Ok(Request::Status) => {
-            let status = Status::of(&desk.fleet(), desk.granter.is_some());
+            let status = Status::of(&desk.fleet());
             say(&mut writer, &Answer::Status(Box::new(status))).await
         }
         Ok(Request::Apply { document, wait }) => {

@@ -24,7 +24,6 @@ use crate::config::Config;
 use crate::config::attested::Attested;
 use crate::desk::Desk;
 use crate::fleet::Fleet;
-use crate::lease::{Granter, LeaseError};
 use crate::link::Link;
 use crate::local;
 use crate::plan::{Plan, PlanErrors};
@@ -56,9 +55,6 @@ pub enum ServeError {
     /// The plan that was kept does not fit the configuration.
     #[error("the plan that was kept does not fit the configuration")]
     Kept(#[source] PlanErrors),
-    /// No leases can be signed.
-    #[error("lease.signer")]
-    Lease(#[from] LeaseError),
     /// TLS cannot be configured.
     #[error("TLS")]
     Tls(#[from] TlsError),
@@ -124,7 +120,6 @@ impl Controller {
         let mut nodes = config.nodes.clone();
         nodes.extend(store.nodes().await?);
         let fleet = Fleet::new(&nodes, &plan, &kept.reqids).map_err(ServeError::Kept)?;
-        let granter = granter(config)?;
         let tls = call_home_client(&config.identity, &config.anchors)?;
         let gateways = TcpListener::bind(config.listen).await;
         let gateways = gateways.map_err(|cause| ServeError::Listen {
@@ -135,7 +130,7 @@ impl Controller {
             what: config.socket.display().to_string(),
             cause,
         })?;
-        let desk = Rc::new(Desk::new(fleet, (store, kept), granter, config));
+        let desk = Rc::new(Desk::new(fleet, (store, kept), config));
         let mut servers = JoinSet::new();
         if let Some(rest) = &config.rest {
             let rest = Rest::open(rest, &config.identity, Rc::clone(&desk)).await?;
@@ -145,6 +140,9 @@ impl Controller {
         if let Some(attested) = &config.attested {
             let registrar = registrar(config, attested, &desk).await?;
             servers.spawn_local(registrar.run());
+        } else {
+            let words = "no leases are granted: no verifier is configured";
+            journal::log(Level::Warn, format_args!("{words}"));
         }
         if let Ok(address) = gateways.local_addr() {
             journal::log(Level::Info, format_args!("listening on {address}"));
@@ -321,7 +319,6 @@ async fn admit(
     Ok(Call {
         node,
         number,
-        ldevid,
         link: Link::new(stream),
         desired,
         attester,
@@ -341,25 +338,6 @@ async fn registrar(
         what: listen.to_string(),
         cause,
     })
-}
-
-fn granter(config: &Config) -> Result<Option<Granter>, ServeError> {
-    if config.attested.is_some() {
-        return Ok(None);
-    }
-    let Some(signer) = &config.signer else {
-        journal::log(
-            Level::Warn,
-            format_args!("no leases are granted: neither a verifier nor a signer is configured"),
-        );
-        return Ok(None);
-    };
-    let granter = Granter::load(signer, config.lease)?;
-    journal::log(
-        Level::Warn,
-        format_args!("leases are unattested: for testbeds only"),
-    );
-    Ok(Some(granter))
 }
 
 pub(crate) async fn out_of_breath(error: &io::Error) {

@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use bartizan_model::ids::{EntryName, NodeId, Thumbprint};
+use bartizan_model::ids::{EntryName, NodeId};
 use bartizan_model::policy::Policy;
 use bartizan_netconf::client::Request;
 use tokio::sync::watch;
@@ -38,11 +38,9 @@ pub(crate) struct Call {
     pub(crate) node: NodeId,
     /// Which of its sessions this is.
     pub(crate) number: u64,
-    /// The key of its certificate, which its leases name.
-    pub(crate) ldevid: Thumbprint,
     pub(crate) link: Link,
     pub(crate) desired: watch::Receiver<Arc<Desired>>,
-    /// Who attests it; nobody where no verifier is configured.
+    /// Who attests it; nobody where no verifier is configured, and then no lease is granted.
     pub(crate) attester: Option<Attester>,
 }
 
@@ -183,45 +181,7 @@ impl Call {
     async fn renew_lease(&mut self, desk: &Desk) -> Result<Again, LinkError> {
         match &mut self.attester {
             Some(attester) => attester.attest(&mut self.link, desk).await,
-            None => self.renew_unattested(desk).await,
-        }
-    }
-
-    /// Asks for the nonce and grants a lease over it, as a testbed without a verifier does.
-    async fn renew_unattested(&mut self, desk: &Desk) -> Result<Again, LinkError> {
-        let Some(granter) = &desk.granter else {
-            return Ok(Again::Later);
-        };
-        let state = self.link.read("show its state", &Request::State).await?;
-        let nonce = state.nonce;
-        desk.observed(&self.node, state);
-        let Some(nonce) = nonce else {
-            desk.tell(&self.node, "shows no nonce for a lease");
-            desk.count("lease-without-nonce");
-            return Ok(Again::Soon);
-        };
-        let lease = match granter.grant(&self.node, self.ldevid, nonce) {
-            Ok(lease) => lease,
-            Err(error) => {
-                desk.tell(&self.node, &format!("no lease can be signed: {error}"));
-                desk.count("lease-unsigned");
-                return Ok(Again::Later);
-            }
-        };
-        let grant = Request::Grant {
-            lease: &lease,
-            ldevid: &[],
-        };
-        match self.link.order(&grant).await? {
-            Ok(()) => {
-                desk.leased(&self.node, granter.lease());
-                Ok(Again::Later)
-            }
-            Err(refusal) => {
-                desk.tell(&self.node, &format!("refused a lease: {refusal}"));
-                desk.count("lease-refused");
-                Ok(Again::Soon)
-            }
+            None => Ok(Again::Later),
         }
     }
 

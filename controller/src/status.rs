@@ -19,8 +19,6 @@ pub use device::{DeviceHistory, DeviceStatus, Page, QuarantineStatus};
 pub struct Status {
     /// How often a plan was applied since the controller started; the plan that was kept counts.
     pub version: u64,
-    /// Whether this controller grants leases that rest on no attestation: a testbed's.
-    pub signer: bool,
     /// The gateways by name.
     pub nodes: Vec<NodeStatus>,
     /// The tunnels of the plan.
@@ -113,13 +111,12 @@ pub struct EndReport {
 }
 
 impl Status {
-    pub(crate) fn of(fleet: &Fleet, signer: bool) -> Self {
+    pub(crate) fn of(fleet: &Fleet) -> Self {
         let nodes = fleet.nodes.iter();
         let tunnels = fleet.tunnels.iter();
         let counters = fleet.counters.iter();
         Self {
             version: fleet.version,
-            signer,
             nodes: nodes
                 .map(|(node, gateway)| NodeStatus::of(node.as_str(), gateway))
                 .collect(),
@@ -214,9 +211,6 @@ impl EndReport {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "plan {}", self.version)?;
-        if self.signer {
-            writeln!(f, "leases are unattested: for testbeds only")?;
-        }
         for node in &self.nodes {
             node.fmt(f)?;
         }

@@ -27,8 +27,6 @@ mod tests {
                 Duration::from_secs(30)
             )
         );
-        // No shipped configuration signs leases that nothing stands behind.
-        assert_eq!(config.signer, None);
         let file = folder.0.join("controller.store");
         assert!(matches!(config.store, Place::File(place) if place == file));
         assert!(config.rest.is_none() && config.makers.is_empty());
@@ -42,7 +40,8 @@ mod tests {
             ("listen = ", "listem = "),
             ("[::]:4335", "localhost"),
             ("cadence-seconds = 60", "cadence-seconds = 0"),
-            ("cadence-seconds = 60", "cadence-seconds = 200"),
+            ("cadence-seconds = 60", "cadence-seconds = 84"),
+            ("seconds = 300", "seconds = 86401"),
             ("poll-seconds = 30", "poll-seconds = 0"),
             ("gw-b.example", "GW-B"),
             ("key.pem", "certificate.pem"),
@@ -65,6 +64,7 @@ mod tests {
             errors.push(match error {
                 ConfigError::Malformed(_) => "malformed",
                 ConfigError::Times(_) => "times",
+                ConfigError::Lease { .. } => "lease",
                 ConfigError::Node { .. } => "node",
                 ConfigError::Pem { .. } => "pem",
                 ConfigError::Tls(_) => "tls",
@@ -81,7 +81,8 @@ mod tests {
             "malformed",
             "malformed",
             "times",
-            "times",
+            "lease",
+            "lease",
             "times",
             "node",
             "pem",
@@ -99,6 +100,24 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_would_end_between_two_renewals_is_refused_with_what_to_write() {
+        let folder = Folder::new("lease");
+        let lease = |cadence: u64, seconds: u64| {
+            let text = GOOD.replacen("seconds = 300", &format!("seconds = {seconds}"), 1);
+            let cadence = format!("cadence-seconds = {cadence}");
+            folder.read(&text.replacen("cadence-seconds = 60", &cadence, 1))
+        };
+        let refused = lease(60, 215).unwrap_err().to_string();
+        assert!(
+            refused.contains("lease.seconds = 215: write 216 to 86400"),
+            "{refused}"
+        );
+        assert!(lease(60, 216).is_ok() && lease(1, 4).is_ok() && lease(24_000, 86_400).is_ok());
+        assert!(lease(1, 3).is_err() && lease(24_001, 86_400).is_err());
+        assert!(lease(u64::MAX >> 1, 86_400).is_err());
+    }
+
+    #[test]
     fn a_database_over_the_network_needs_somebody_to_vouch_for_it() {
         let folder = Folder::new("database");
         let database = "[postgresql]\nconnection = \"host=db.example\"\n[lease]";
@@ -109,16 +128,6 @@ mod tests {
         let text = text.replacen("[lease]", "anchors = \"owner-ca.pem\"\n[lease]", 1);
         let config = folder.read(&text).unwrap();
         assert!(matches!(config.store, Place::Database(_)));
-    }
-
-    /// A release has no signer, and says so instead of granting nothing in silence.
-    #[cfg(not(feature = "dev-lease"))]
-    #[test]
-    fn a_signer_that_is_not_in_this_build_is_refused() {
-        use bartizan_controller::lease::{Granter, LeaseError};
-
-        let loaded = Granter::load(std::path::Path::new("/nowhere"), Duration::from_mins(5));
-        assert!(matches!(loaded, Err(LeaseError::NotInThisBuild)));
     }
 
     struct Folder(PathBuf);

@@ -86,7 +86,7 @@ async fn carry_out(
             return Ok(response(StatusCode::OK, JSON, document));
         }
         Act::Status => {
-            let status = Status::of(&desk.fleet(), desk.granter.is_some());
+            let status = Status::of(&desk.fleet());
             return as_json(StatusCode::OK, &status);
         }
         Act::Metrics => {

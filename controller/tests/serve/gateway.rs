@@ -3,14 +3,11 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use bartizan_evidence::cose::VerifierKeys;
-use bartizan_evidence::lease::{Claims, verify};
 use bartizan_model::ids::{EditId, EntryName, Epoch, NodeId, Nonce, Spi};
 use bartizan_model::lifecycle::Lifecycle;
-use bartizan_model::message::{ControlToEngine, EditRefusal, EngineToControl, LeaseRefusal};
+use bartizan_model::message::{ControlToEngine, EditRefusal, EngineToControl};
 use bartizan_model::policy::{Action, Combiner, Direction, ParameterSet, Policy};
 use bartizan_model::report::{Mix, Notice, PairReport, SourceSet, TunnelReport, TunnelState};
 use bartizan_model::time::BootTime;
@@ -30,16 +27,13 @@ pub(crate) struct Script {
     pub(crate) slow: bool,
     /// Every edit is refused so.
     pub(crate) refuses_edits: Option<EditRefusal>,
-    /// Every lease is refused.
-    pub(crate) refuses_leases: bool,
-    /// The first nonce is not there before it is said.
-    pub(crate) late_nonce: bool,
 }
 
 /// What the controller did.
 #[derive(Debug)]
 pub(crate) enum Done {
-    Leased(Box<Claims>),
+    /// It gave something for a lease.
+    Leased,
     /// An edit: how many entries it put and took out, and what stands now.
     Edited {
         put: usize,
@@ -70,7 +64,7 @@ impl Played {
         let (say, heard) = unbounded_channel();
         let (tell, done) = channel();
         let (anchors, address) = (owner.ca.anchors(), owner.address);
-        let engine = Engine::new(script, Arc::clone(&owner.verifier), tell);
+        let engine = Engine::new(script, tell);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -113,21 +107,17 @@ pub(crate) async fn dial(
 
 struct Engine {
     script: Script,
-    verifier: Arc<VerifierKeys>,
     tell: Sender<Done>,
-    nonce: u8,
     running: BTreeMap<EntryName, Policy>,
     edit: Vec<ControlToEngine>,
     reports: BTreeMap<EntryName, TunnelReport>,
 }
 
 impl Engine {
-    fn new(script: Script, verifier: Arc<VerifierKeys>, tell: Sender<Done>) -> Self {
+    fn new(script: Script, tell: Sender<Done>) -> Self {
         Self {
             script,
-            verifier,
             tell,
-            nonce: 1,
             running: BTreeMap::new(),
             edit: Vec::new(),
             reports: BTreeMap::new(),
@@ -148,9 +138,7 @@ impl Engine {
         let mut stream = established.stream;
         let mut gateway = Gateway::new(NodeId::try_from(identity.node().as_str()).unwrap());
         gateway.entered(Lifecycle::Attesting);
-        if !self.script.late_nonce {
-            gateway.heard(self.nonce());
-        }
+        gateway.heard(EngineToControl::LeaseNonce(Nonce([1; 32])));
         let mut session = Session::new(SessionId(1));
         let mut chunk = vec![0; 64 * 1024];
         loop {
@@ -206,22 +194,11 @@ impl Engine {
         }
     }
 
-    fn nonce(&self) -> EngineToControl {
-        EngineToControl::LeaseNonce(Nonce([self.nonce; 32]))
-    }
-
     fn answer(&mut self, order: ControlToEngine) -> Vec<EngineToControl> {
         match order {
-            ControlToEngine::Lease(lease) => {
-                let claims = verify(&lease, &self.verifier).unwrap();
-                assert_eq!(claims.nonce, Nonce([self.nonce; 32]));
-                if self.script.refuses_leases {
-                    return vec![EngineToControl::LeaseRefused(LeaseRefusal::Unattested)];
-                }
-                self.nonce = self.nonce.wrapping_add(1);
-                let lives = claims.expires.since(claims.issued);
-                let _nobody_asks = self.tell.send(Done::Leased(Box::new(claims)));
-                vec![EngineToControl::LeaseAccepted(lives), self.nonce()]
+            ControlToEngine::Lease(_) => {
+                let _nobody_asks = self.tell.send(Done::Leased);
+                Vec::new()
             }
             ControlToEngine::BeginEdit(_) | ControlToEngine::BeginRestore(_) => {
                 self.edit.clear();

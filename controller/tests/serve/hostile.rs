@@ -31,7 +31,7 @@ fn only_nodes_of_the_controller_get_in() {
     }
 }
 
-/// Whatever a certified gateway says, the session of the other goes on: it gets its leases.
+/// Whatever a certified gateway says, the session of the other goes on: it gets its plan.
 #[test]
 fn a_gateway_that_talks_nonsense_harms_no_other() {
     let mut owner = Owner::start(&["a", "b"]);
@@ -72,8 +72,9 @@ fn a_gateway_that_talks_nonsense_harms_no_other() {
             a.sessions == sessions && a.address.is_none()
         });
     }
-    let before = node(&owner.status(), "b").leases;
-    owner.status_when("a lease for b", |status| node(status, "b").leases > before);
+    owner.applied(&plan([1]));
+    good.next(|done| matches!(done, Done::Edited { .. }).then_some(()));
+    assert_eq!(node(&owner.status(), "b").sessions, 1);
     assert!(owner.lives());
     drop(good);
 }
@@ -82,17 +83,19 @@ fn a_gateway_that_talks_nonsense_harms_no_other() {
 /// and the share comes back.
 #[test]
 fn silent_connections_harm_no_session() {
-    let owner = Owner::start(&["a"]);
+    let owner = Owner::start(&["a", "b"]);
     let good = Played::call_home(&owner, "a", Script::default());
-    owner.status_when("connected", |status| node(status, "a").leases > 0);
+    owner.status_when("connected", |status| {
+        node(status, "a").connected_for.is_some()
+    });
     let silent: Vec<_> = (0..40)
         .map(|_| TcpStream::connect(owner.address).unwrap())
         .collect();
     owner.status_when("a crowd", |status| {
         status.counters.get("handshake-crowd") >= Some(&30)
     });
-    let before = node(&owner.status(), "a").leases;
-    owner.status_when("a lease", |status| node(status, "a").leases > before);
+    owner.applied(&plan([1]));
+    good.next(|done| matches!(done, Done::Edited { .. }).then_some(()));
     drop(silent);
     drop(good);
     owner.status_when("gone", |status| node(status, "a").address.is_none());
@@ -101,12 +104,12 @@ fn silent_connections_harm_no_session() {
     let begun = Instant::now();
     loop {
         let again = Played::call_home(&owner, "a", Script::default());
-        let leased = again.next(|done| match done {
-            Done::Leased(_) => Some(true),
+        let led = again.next(|done| match done {
+            Done::Edited { .. } => Some(true),
             Done::Ended => Some(false),
-            Done::Edited { .. } => None,
+            Done::Leased => None,
         });
-        if leased {
+        if led {
             break;
         }
         assert!(begun.elapsed() < LIMIT, "the share does not come back");

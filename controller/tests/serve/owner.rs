@@ -1,4 +1,4 @@
-//! The owner's side: a CA, a signer of leases, the controller's process and its commands.
+//! The owner's side: a CA, the controller's process and its commands.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -8,12 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bartizan_controller::status::{NodeStatus, Status, TunnelStatus};
-use bartizan_dev_lease::Signer;
-use bartizan_evidence::cose::VerifierKeys;
 use bartizan_model::config::Der;
 use bartizan_tls::{Anchors, Clock, Identity};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -27,7 +24,6 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 pub(crate) struct Owner {
     folder: PathBuf,
     pub(crate) ca: Ca,
-    pub(crate) verifier: Arc<VerifierKeys>,
     process: Option<Child>,
     pub(crate) address: SocketAddr,
 }
@@ -43,21 +39,12 @@ impl Owner {
 
     /// The same, with more lines of configuration.
     pub(crate) fn start_with(nodes: &[&str], lines: &str) -> Self {
-        Self::start_leasing(nodes, lines, [1, 5])
-    }
-
-    /// The same, with a lease's cadence and its life in seconds.
-    pub(crate) fn start_leasing(nodes: &[&str], lines: &str, [cadence, life]: [u64; 2]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("bartizan-controller-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(folder.join("signer")).unwrap();
+        fs::create_dir_all(&folder).unwrap();
         let ca = Ca::new();
-        let signer = Signer::generate().unwrap();
-        signer.save(&folder.join("signer")).unwrap();
-        let keys = signer.public_keys();
-        let verifier = VerifierKeys::new(&keys.es384, &keys.ml_dsa_65).unwrap();
 
         let (certificate, key) = ca.issue(&["controller"]);
         fs::write(folder.join("certificate.pem"), certificate.pem()).unwrap();
@@ -69,14 +56,13 @@ impl Owner {
                 "listen = \"127.0.0.1:0\"\nsocket = \"socket\"\nstate = \"state.json\"\n\
                  certificate = \"certificate.pem\"\nkey = \"key.pem\"\n\
                  owner-ca = \"owner-ca.pem\"\nnodes = {nodes:?}\n{lines}\n\
-                 [lease]\ncadence-seconds = {cadence}\nseconds = {life}\nsigner = \"signer\"\n"
+                 [lease]\ncadence-seconds = 1\nseconds = 5\n"
             ),
         )
         .unwrap();
         let mut owner = Self {
             folder,
             ca,
-            verifier: Arc::new(verifier),
             process: None,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
         };

@@ -1,7 +1,5 @@
-//! Leases, plans, states: what an owner relies on.
+//! Plans and states: what an owner relies on.
 
-use bartizan_evidence::lease::{Basis, Status as Tier};
-use bartizan_model::ids::Nonce;
 use bartizan_model::message::{EditRefusal, EngineToControl};
 use bartizan_model::policy::Policy;
 use bartizan_model::report::{Alarm, Notice, QkdRefusal};
@@ -10,45 +8,19 @@ use crate::gateway::{Done, Played, Script};
 use crate::owner::{Owner, node, plan, text, tunnel};
 
 #[test]
-fn a_lease_names_the_gateway_and_its_nonce_and_comes_again() {
-    let owner = Owner::start(&["a"]);
+fn without_a_verifier_plans_are_kept_and_no_lease_is_granted() {
+    let owner = Owner::start(&["a", "b"]);
     let gateway = Played::call_home(&owner, "a", Script::default());
-    let lease = |done| match done {
-        Done::Leased(claims) => Some(claims),
-        Done::Edited { .. } | Done::Ended => None,
-    };
-    let (first, second) = (gateway.next(lease), gateway.next(lease));
-    for claims in [&first, &second] {
-        assert_eq!(claims.node.as_str(), "a");
-        assert_eq!(claims.expires.since(claims.issued).as_secs(), 5);
-        assert_eq!(
-            (claims.status, claims.basis),
-            (Tier::Affirming, Basis::Unattested)
-        );
-        assert_eq!(claims.ldevid, first.ldevid);
+    for ids in [1..=1, 1..=2, 1..=3] {
+        owner.applied(&plan(ids));
+        let edited = gateway.next(Some);
+        assert!(matches!(edited, Done::Edited { .. }), "{edited:?}");
     }
-    assert_ne!(first.nonce, second.nonce);
-    let status = owner.status_when("leases", |status| node(status, "a").leases >= 2);
-    assert!(node(&status, "a").lease_left.unwrap() <= 5000);
-}
-
-#[test]
-fn a_gateway_that_has_no_nonce_yet_need_not_wait_for_the_next_round() {
-    let owner = Owner::start_leasing(&["a"], "poll-seconds = 1", [120, 300]);
-    let late = Script {
-        late_nonce: true,
-        ..Script::default()
-    };
-    let gateway = Played::call_home(&owner, "a", late);
-    owner.status_when("no nonce", |status| {
-        status.counters.contains_key("lease-without-nonce")
-    });
-    gateway.say(EngineToControl::LeaseNonce(Nonce([1; 32])));
-    let claims = gateway.next(|done| match done {
-        Done::Leased(claims) => Some(claims),
-        Done::Edited { .. } | Done::Ended => None,
-    });
-    assert_eq!(claims.expires.since(claims.issued).as_secs(), 300);
+    let status = owner.status();
+    assert_eq!(
+        (node(&status, "a").leases, node(&status, "a").lease_left),
+        (0, None)
+    );
 }
 
 #[test]
@@ -203,34 +175,15 @@ fn a_refused_edit_is_told_and_tried_again() {
     });
     assert!(node(&status, "a").refusal.is_some());
     assert!(!tunnel(&status, 1).protected);
-    // The session lives on, and its leases.
-    let leases = node(&status, "a").leases;
-    owner.status_when("a lease", |status| node(status, "a").leases > leases);
-    assert!(owner.status().counters["edit-refused"] >= 1);
+    // The session lives on, and comes back to it.
+    owner.status_when("refused again", |status| {
+        status.counters.get("edit-refused") >= Some(&2)
+    });
+    assert_eq!(node(&owner.status(), "a").sessions, 1);
     drop(gateway);
 
     let gateway = Played::call_home(&owner, "a", Script::default());
     assert_eq!(edited(&gateway), (2, 0, 2));
-}
-
-#[test]
-fn a_refused_lease_is_told() {
-    let owner = Owner::start(&["a"]);
-    let refusing = Script {
-        refuses_leases: true,
-        ..Script::default()
-    };
-    let _gateway = Played::call_home(&owner, "a", refusing);
-    let status = owner.status_when("refused", |status| {
-        status
-            .counters
-            .get("lease-refused")
-            .is_some_and(|count| *count >= 2)
-    });
-    assert_eq!(
-        (node(&status, "a").leases, node(&status, "a").lease_left),
-        (0, None)
-    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! DIR/pki/        certificates, TPM states; see `crate::pki`
-//! DIR/signer/     the keys of the signer of unattested leases
-//! DIR/gw-a.example/appliance.toml and what it names; state/ownership.json
+//! DIR/verifier/   the verifier's keys, and beside it whom it believes
+//! DIR/gw-a.example/appliance.toml and what it names; state/, where it keeps its ownership
 //! DIR/controller.toml
 //! ```
 
@@ -14,7 +14,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bartizan::{ownership::Owned, store::DOCUMENT};
 use bartizan_bootstrap_protocol::{
     cms,
     conveyed::{self, Information, Onboarding},
@@ -22,15 +21,9 @@ use bartizan_bootstrap_protocol::{
     site::Site as OwnersSite,
     voucher::{self, Assertion, Bound, Voucher},
 };
-use bartizan_dev_lease::Signer;
 use bartizan_evidence::lease::OwnerTime;
-use bartizan_model::{
-    config::{Der, Groups, KmeConfig, KmeInterface, KmeTransport, VerifierKeys},
-    ids::{NodeId, SaeId},
-    ownership::{Ownership, SiteNetwork},
-};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384};
-use x509_cert::{Certificate, der::Encode as _};
+use bartizan_model::{ids::NodeId, ownership::SiteNetwork};
+use bartizan_signer::Signer;
 
 use super::measured::Image;
 use super::{
@@ -114,51 +107,13 @@ impl Choices {
 }
 
 impl Site {
-    /// Writes a site into `folder`: keys, certificates, a TPM for each gateway, configurations.
-    ///
-    /// # Panics
-    /// If it cannot be written, or swtpm does not do its part.
-    pub fn create(folder: &Path, choices: &Choices) -> Self {
-        let pki = Pki::create(&folder.join("pki"));
-        let signer = Signer::generate().expect("make the signer's keys");
-        let signer_folder = folder.join("signer");
-        fs::create_dir_all(&signer_folder).expect("make the signer's folder");
-        signer.save(&signer_folder).expect("keep the signer's keys");
-        let verifier = signer.public_keys();
-
-        pki.controller(CONTROLLER);
-        let site = Self {
-            folder: folder.to_owned(),
-            pki,
-            serials: Vec::new(),
-        };
-        for side in Side::BOTH {
-            site.pki.kme(side.kme_name());
-            let credentials = site.pki.gateway(side.node(), side.sae());
-            let gateway = site.gateway(side);
-            fs::create_dir_all(gateway.join("state")).expect("make a gateway's folder");
-            let ownership = ownership(side, choices, &credentials, &verifier);
-            let owned = Owned::new(ownership).expect("an ownership that counts");
-            let document = owned.encode().expect("an ownership's document");
-            fs::write(gateway.join("state").join(DOCUMENT), document)
-                .expect("write a gateway's ownership");
-            fs::write(gateway.join("voucher-root.pem"), voucher_root()).expect("write a root");
-            fs::write(gateway.join("voucher-ml-dsa-65.pub"), [0; 1952]).expect("write a key");
-            fs::write(gateway.join("appliance.toml"), appliance(choices))
-                .expect("write a gateway's configuration");
-        }
-        fs::write(site.controller_config(), controller_config(folder, choices))
-            .expect("write the controller's configuration");
-        site
-    }
-
     /// Writes a site whose gateways nobody owns yet: the owner expects them, and has what they must find.
     ///
     /// # Panics
     /// If it cannot be written, or swtpm does not do its part.
     pub fn from_factory(folder: &Path, choices: &Choices, kinds: [Kind; 2]) -> Self {
         let pki = Pki::create(&folder.join("pki"));
-        let verifier = bartizan_signer::Signer::generate().expect("keys");
+        let verifier = Signer::generate().expect("keys");
         for part in [
             "verifier",
             "tpm-makers",
@@ -245,7 +200,7 @@ impl Site {
         site
     }
 
-    /// The serial numbers of boxes from the factory, A's first; none where the gateways are owned.
+    /// The boxes' serial numbers, A's first.
     pub fn serials(&self) -> &[String] {
         &self.serials
     }
@@ -330,69 +285,6 @@ impl Site {
     }
 }
 
-/// What a gateway knows of its owner, as if it had enrolled.
-fn ownership(
-    side: Side,
-    choices: &Choices,
-    credentials: &Path,
-    verifier: &VerifierKeys,
-) -> Ownership {
-    let family = choices.family;
-    let certificates = |file| certificates(&credentials.join(file));
-    let name = |text| NodeId::try_from(text).expect("a name");
-    let mut addresses = Vec::new();
-    for family in [Family::V4, Family::V6] {
-        addresses.extend([
-            side.wan(family),
-            side.management(family),
-            side.kme_client(family),
-        ]);
-    }
-    Ownership {
-        node: name(side.node()),
-        epoch: 1,
-        anchors: certificates("owner-ca.pem"),
-        verifier: verifier.clone(),
-        call_home: SocketAddr::new(controller(family), CALL_HOME),
-        registrar: SocketAddr::new(controller(family), REGISTRAR),
-        controller: name(CONTROLLER),
-        ldevid: certificates("ldevid.pem"),
-        addresses,
-        peer_port: PEER_PORT,
-        kmes: vec![KmeConfig {
-            address: SocketAddr::new(side.kme(family), KME_PORT),
-            name: name(side.kme_name()),
-            anchors: certificates("kme-ca.pem"),
-            sae: SaeId::try_from(side.sae()).expect("a name"),
-            chain: certificates("sae.pem"),
-            groups: Groups::HybridOnly,
-            interface: KmeInterface::Etsi014,
-            transport: KmeTransport::Tls,
-            link: None,
-            least_rate: 0,
-        }],
-        network: SiteNetwork::default(),
-    }
-}
-
-/// The certificates of a PEM file.
-fn certificates(path: &Path) -> Vec<Der> {
-    let pem = fs::read(path).expect("read certificates");
-    let chain = Certificate::load_pem_chain(&pem).expect("certificates");
-    let der = |certificate: &Certificate| certificate.to_der().expect("a certificate");
-    chain
-        .iter()
-        .map(|certificate| Der(der(certificate)))
-        .collect()
-}
-
-/// A manufacturer who signs nothing.
-fn voucher_root() -> String {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key");
-    let params = CertificateParams::new(["maker.example".to_owned()]).expect("a name");
-    params.self_signed(&key).expect("a certificate").pem()
-}
-
 fn appliance(choices: &Choices) -> String {
     let (landlock, memory) = match choices.kernel {
         // Landlock needs a hook that UML's kernel has not, memfd_secret a direct map that it has not.
@@ -451,8 +343,7 @@ fn voucher(maker: &Party, owner: &Party, serial: &str) -> Vec<u8> {
 
 /// The configuration of a controller that enrols and attests.
 fn attested_config(folder: &Path, choices: &Choices) -> String {
-    let signer = format!("signer = \"{}/signer\"\n", folder.display());
-    let text = controller_config(folder, choices).replace(&signer, "");
+    let text = controller_config(folder, choices);
     let registrar = SocketAddr::new(controller(choices.family), REGISTRAR);
     format!(
         r#"{text}
@@ -495,7 +386,6 @@ poll-seconds = 1
 [lease]
 cadence-seconds = {cadence}
 seconds = {lease}
-signer = "{folder}/signer"
 "#,
         nodes = nodes.join(", "),
         cadence = choices.cadence.as_secs(),

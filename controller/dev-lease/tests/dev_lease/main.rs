@@ -1,4 +1,0 @@
-//! What the development signer signs, the gateway's own verifier reads.
-
-#[cfg(test)]
-mod signer;
