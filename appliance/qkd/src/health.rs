@@ -35,7 +35,7 @@ const GOOD: u32 = 2;
 const LATE_FROM: Duration = Duration::from_secs(1);
 /// A key that is older was not made for this use.
 const AGE_MAX: Duration = Duration::from_hours(24);
-/// How often a refused link is tried.
+/// How often a link is tried that is refused, or that a better one stands in for.
 const TRIAL_GAP: Duration = Duration::from_secs(2);
 /// Answers whose latency is remembered.
 const LATENCIES: usize = 64;
@@ -127,14 +127,28 @@ impl Health {
     ///
     /// Why it is refused at once.
     pub(crate) fn admit(&mut self, now: BootTime) -> Result<(), QkdRefusal> {
-        if self.state != LinkState::Refused {
+        if self.state == LinkState::Healthy {
             return Ok(());
         }
-        if now < self.trial {
-            return Err(self.refusal);
+        let due = self.trial <= now;
+        if due {
+            self.trial = now.after(TRIAL_GAP);
         }
-        self.trial = now.after(TRIAL_GAP);
-        Ok(())
+        if due || self.state == LinkState::Degraded {
+            Ok(())
+        } else {
+            Err(self.refusal)
+        }
+    }
+
+    /// What the link counts as beside others: one that is due for a trial as a healthy one, or it
+    /// would never be known that it is good again.
+    pub(crate) fn rank(&self, now: BootTime) -> LinkState {
+        if self.trial <= now {
+            LinkState::Healthy
+        } else {
+            self.state
+        }
     }
 
     /// What is thought of the link.

@@ -209,7 +209,14 @@ impl State {
         behaviours: &[Behaviour],
     ) -> Result<Reply, Reply> {
         let mut names = Vec::new();
-        for name in key_ids(request)? {
+        let asked = key_ids(request)?;
+        // A request that is refused takes no key.
+        let refused = |name: &String| self.store.knows(master, slave, name).is_err();
+        let asked = match asked.iter().find(|name| refused(name)) {
+            Some(name) => vec![name.clone()],
+            None => asked,
+        };
+        for name in asked {
             match self.store.redeem(master, slave, &name) {
                 Ok(length) => names.push((name, length)),
                 Err(Redeem::Unknown) => {

@@ -54,6 +54,9 @@ pub enum Behaviour {
     Keys(KeyFault),
     /// Another way to send the answer.
     Wire(Wire),
+    /// 004: streams stay open for so many seconds at most, so that status 7 offers as many to whoever
+    /// wants more.
+    Ttl(u32),
 }
 
 /// What to answer instead of the document.
@@ -147,7 +150,8 @@ pub enum OrderError {
     /// The first word.
     #[error("unknown order")]
     Unknown,
-    /// `delay` and `drip` take a number of milliseconds, `code` a status, the others nothing.
+    /// `delay` and `drip` take a number of milliseconds, `code` a status, `ttl` a number of seconds, the
+    /// others nothing.
     #[error("wrong argument of an order")]
     Argument,
 }
@@ -221,6 +225,7 @@ impl Behaviour {
             Self::Wire(Wire::Delay(_)) => "delay",
             Self::Wire(Wire::Drip(_)) => "drip",
             Self::Instead(Instead::Code(_)) => "code",
+            Self::Ttl(_) => "ttl",
             Self::Instead(_) | Self::Keys(_) | Self::Wire(_) => PLAIN
                 .iter()
                 .find_map(|(name, behaviour)| (*behaviour == self).then_some(*name))
@@ -232,6 +237,7 @@ impl Behaviour {
         let with: Option<fn(u64) -> Option<Self>> = match word {
             "delay" => Some(|n| Some(Self::Wire(Wire::Delay(Duration::from_millis(n))))),
             "drip" => Some(|n| Some(Self::Wire(Wire::Drip(Duration::from_millis(n))))),
+            "ttl" => Some(|n| Some(Self::Ttl(u32::try_from(n).ok()?))),
             "code" => Some(|n| Some(Self::Instead(Instead::Code(u32::try_from(n).ok()?)))),
             _ => None,
         };

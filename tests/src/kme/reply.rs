@@ -164,6 +164,7 @@ pub(super) async fn send_raw(
             Behaviour::Wire(Wire::Drip(time)) => drip = Some(*time),
             Behaviour::Instead(_)
             | Behaviour::Keys(_)
+            | Behaviour::Ttl(_)
             | Behaviour::Wire(Wire::Chunked | Wire::Escaped) => {}
         }
     }

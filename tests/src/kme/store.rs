@@ -129,14 +129,22 @@ impl Store {
     ///
     /// [`Redeem`].
     pub fn redeem(&mut self, master: &str, slave: &str, name: &str) -> Result<u8, Redeem> {
-        let length = self
-            .link
-            .recognise(master, slave, name)
-            .ok_or(Redeem::Unknown)?;
-        if !self.taken.insert(name.to_owned()) {
+        let length = self.knows(master, slave, name)?;
+        self.taken.insert(name.to_owned());
+        Ok(length)
+    }
+
+    /// The same, and the key stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Redeem`].
+    pub fn knows(&self, master: &str, slave: &str, name: &str) -> Result<u8, Redeem> {
+        let length = self.link.recognise(master, slave, name);
+        if self.taken.contains(name) {
             return Err(Redeem::Taken);
         }
-        Ok(length)
+        length.ok_or(Redeem::Unknown)
     }
 }
 

@@ -216,7 +216,14 @@ impl Streams {
                 Some(caller) if application(source) != caller => {
                     Answer::Status(Status::NoConnection)
                 }
-                _ => self.open([source, destination], qos, *stream, store, now),
+                _ => {
+                    let ttl = behaviours.iter().find_map(|behaviour| match behaviour {
+                        Behaviour::Ttl(seconds) => Some(*seconds),
+                        Behaviour::Instead(_) | Behaviour::Keys(_) | Behaviour::Wire(_) => None,
+                    });
+                    let longest = ttl.unwrap_or(TTL_MAX);
+                    self.open([source, destination], (qos, longest), *stream, store, now)
+                }
             },
             Call::Get {
                 stream,
@@ -234,12 +241,12 @@ impl Streams {
     fn open(
         &mut self,
         ends: [&str; 2],
-        qos: &Qos,
+        (qos, longest): (&Qos, u32),
         asked: StreamId,
         store: &Store,
         now: Duration,
     ) -> Answer {
-        let granted = granted(qos, store);
+        let granted = granted(qos, longest, store);
         if granted != *qos {
             return Answer::Opened {
                 status: Status::QosNotMet,
@@ -394,7 +401,7 @@ fn sorted(mut names: [&str; 2]) -> [&str; 2] {
 }
 
 /// What this KME can do of what is wanted.
-fn granted(wanted: &Qos, store: &Store) -> Qos {
+fn granted(wanted: &Qos, longest: u32, store: &Store) -> Qos {
     let chunk = wanted.chunk.clamp(*CHUNKS.start(), *CHUNKS.end());
     let bits = u64::from(chunk).saturating_mul(8);
     let possible = store.pace().rate.saturating_mul(bits);
@@ -406,7 +413,7 @@ fn granted(wanted: &Qos, store: &Store) -> Qos {
         jitter: wanted.jitter,
         priority: wanted.priority,
         timeout: wanted.timeout.min(TIMEOUT_MAX),
-        ttl: wanted.ttl.clamp(1, TTL_MAX),
+        ttl: wanted.ttl.clamp(1, longest.max(1)),
         mimetype: wanted.mimetype.clone(),
     }
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Achieved, Edge, RoleConfig, RoleToSupervisor, SupervisorToRole};
+use bartizan_model::time::KnownTime;
 use bartizan_process::{Channel, ChannelError, Received, Vocabulary, socket_pair};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -117,6 +118,16 @@ impl Played {
             .send_fd(&SupervisorToRole::End(edge), far)
             .expect("grant an end");
         Channel::new(near).expect("a channel")
+    }
+
+    /// Tells it what is known of the time; before it begins, or later.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn learn(&mut self, time: KnownTime) {
+        self.supervisor
+            .send(&SupervisorToRole::Time(time))
+            .expect("tell the time");
     }
 
     /// Lets it begin.

@@ -1,22 +1,28 @@
 //! A QKD link for the tests: KMEs in this process, qkd roles as real processes.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bartizan_model::config::{
     Groups, KmeConfig, KmeInterface, KmeTransport, QkdConfig, RoleConfig,
 };
-use bartizan_model::ids::{KeyId, NodeId, OrderId, SaeId};
+use bartizan_model::ids::{KeyId, NodeId, OrderId, SaeId, StreamName};
 use bartizan_model::message::{Edge, EngineToQkd, QkdToEngine};
-use bartizan_model::report::QkdRefusal;
+use bartizan_model::report::{LinkReport, QkdRefusal};
+use bartizan_model::time::KnownTime;
 use bartizan_process::Channel;
 use bartizan_secret::Secret;
 use bartizan_tests::kme::{self, Kme, Options, Pace};
 use bartizan_tests::pki::{Authority, Certified};
-use bartizan_tests::played::{Played, PlayedTpm, expect};
+use bartizan_tests::played::{Played, PlayedTpm, expect, next};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
 /// What both ends of the link have in common.
 pub(crate) const SEED: u64 = 20_260_101;
+
+/// A moment at which every certificate is valid but those that are not to be: the first of 2026, in
+/// seconds since 1970.
+const NOW: u64 = 1_767_225_600;
 
 /// The name in every KME's certificate.
 pub(crate) const KME: &str = "kme.example";
@@ -32,6 +38,9 @@ pub(crate) struct Gateway {
     pub(crate) role: Played,
     pub(crate) engine: Channel<QkdToEngine, EngineToQkd>,
     pub(crate) tpm: PlayedTpm,
+    /// The streams that were opened, and the last report of each link, in the order of their coming.
+    pub(crate) streams: Vec<(SaeId, StreamName)>,
+    pub(crate) reports: Vec<LinkReport>,
     last: OrderId,
 }
 
@@ -108,7 +117,29 @@ impl Setup {
             link: None,
             least_rate: 0,
         };
-        Gateway::start(Some(config), certified.key())
+        Gateway::start(vec![config], certified.key())
+    }
+
+    /// A gateway beside several KMEs: each with its address, what is spoken there, and its link.
+    pub(crate) fn gateway_beside(
+        &self,
+        sae: &str,
+        kmes: &[(SocketAddr, KmeInterface, KmeTransport, Option<&str>)],
+    ) -> Gateway {
+        let certified = self.saes.issue(&[sae]);
+        let config = |(address, interface, transport, link): &(_, _, _, Option<&str>)| KmeConfig {
+            address: *address,
+            name: NodeId::try_from(KME).unwrap(),
+            anchors: vec![self.kmes.anchor()],
+            sae: SaeId::try_from(sae).unwrap(),
+            chain: certified.chain().to_vec(),
+            groups: Groups::HybridOnly,
+            interface: *interface,
+            transport: *transport,
+            link: link.map(|link| link.try_into().unwrap()),
+            least_rate: 0,
+        };
+        Gateway::start(kmes.iter().map(config).collect(), certified.key())
     }
 }
 
@@ -135,20 +166,24 @@ pub(crate) fn start_kme(options: &Options) -> Kme {
 impl Gateway {
     pub(crate) fn without_kme() -> Self {
         let certified = Authority::new("Nobody").issue(&["sae"]);
-        Self::start(None, certified.key())
+        Self::start(Vec::new(), certified.key())
     }
 
-    fn start(kme: Option<KmeConfig>, key: &[u8]) -> Self {
+    fn start(kmes: Vec<KmeConfig>, key: &[u8]) -> Self {
         let mut role = Played::start("bartizan-qkd");
         let engine = role.grant(Edge::EngineQkd);
         let tpm = PlayedTpm::start(role.grant(Edge::QkdTpm), key);
-        role.begin(RoleConfig::Qkd(QkdConfig {
-            kmes: kme.into_iter().collect(),
-        }));
+        role.learn(KnownTime {
+            floor: NOW,
+            owner: None,
+        });
+        role.begin(RoleConfig::Qkd(QkdConfig { kmes }));
         Self {
             role,
             engine,
             tpm,
+            streams: Vec::new(),
+            reports: Vec::new(),
             last: OrderId(0),
         }
     }
@@ -163,6 +198,11 @@ impl Gateway {
         peer: &str,
         key: &str,
     ) -> Result<(KeyId, Secret), QkdRefusal> {
+        let order = self.order_same_key(peer, key);
+        self.key(order)
+    }
+
+    pub(crate) fn order_same_key(&mut self, peer: &str, key: &str) -> OrderId {
         let order = self.next_order();
         let message = EngineToQkd::SameKey {
             order,
@@ -170,7 +210,7 @@ impl Gateway {
             key: KeyId::try_from(key).unwrap(),
         };
         self.engine.send(&message).unwrap();
-        self.key(order)
+        order
     }
 
     pub(crate) fn order_new_key(&mut self, peer: &str) -> OrderId {
@@ -188,11 +228,70 @@ impl Gateway {
 
     /// The next reply, whichever order it is for.
     pub(crate) fn reply(&mut self) -> (OrderId, Result<KeyId, QkdRefusal>) {
-        match expect(&mut self.engine).message {
-            QkdToEngine::Key { order, key } => (order, Ok(key)),
-            QkdToEngine::Refused { order, reason } => (order, Err(reason)),
-            QkdToEngine::Link(_) | QkdToEngine::Stream { .. } => self.reply(),
+        let (order, outcome) = self.replied();
+        (order, outcome.map(|(key, _)| key))
+    }
+
+    /// The next reply with its key.
+    pub(crate) fn replied(&mut self) -> (OrderId, Result<(KeyId, Secret), QkdRefusal>) {
+        loop {
+            let received = expect(&mut self.engine);
+            match received.message {
+                QkdToEngine::Key { order, key } => {
+                    let secret = received.secret.expect("a secret beside it");
+                    return (order, Ok((key, secret)));
+                }
+                QkdToEngine::Refused { order, reason } => return (order, Err(reason)),
+                QkdToEngine::Stream { peer, stream } => self.streams.push((peer, stream)),
+                QkdToEngine::Link(report) => self.reports.push(*report),
+            }
         }
+    }
+
+    /// Waits for a stream that is opened.
+    pub(crate) fn stream(&mut self) -> StreamName {
+        loop {
+            match expect(&mut self.engine).message {
+                QkdToEngine::Stream { stream, .. } => return stream,
+                QkdToEngine::Link(report) => self.reports.push(*report),
+                other @ (QkdToEngine::Key { .. } | QkdToEngine::Refused { .. }) => {
+                    panic!("{other:?} and no stream")
+                }
+            }
+        }
+    }
+
+    /// Waits for a report that is like this.
+    pub(crate) fn report(&mut self, is_it: impl Fn(&LinkReport) -> bool) -> LinkReport {
+        loop {
+            if let Some(report) = self.reports.iter().find(|report| is_it(report)) {
+                return report.clone();
+            }
+            match expect(&mut self.engine).message {
+                QkdToEngine::Link(report) => self.reports.push(*report),
+                other @ (QkdToEngine::Key { .. }
+                | QkdToEngine::Refused { .. }
+                | QkdToEngine::Stream { .. }) => panic!("{other:?} and no report"),
+            }
+        }
+    }
+
+    /// Takes what comes beside replies for so long.
+    pub(crate) fn stream_or_rest(&mut self, rest: Duration) {
+        let until = Instant::now() + rest;
+        while let Some(Ok(received)) = next(&mut self.engine, until) {
+            match received.message {
+                QkdToEngine::Stream { peer, stream } => self.streams.push((peer, stream)),
+                QkdToEngine::Link(report) => self.reports.push(*report),
+                other @ (QkdToEngine::Key { .. } | QkdToEngine::Refused { .. }) => {
+                    panic!("{other:?} without an order")
+                }
+            }
+        }
+    }
+
+    pub(crate) fn say(&mut self, message: &EngineToQkd) {
+        self.engine.send(message).unwrap();
     }
 
     /// Closes the engine's end.
@@ -201,18 +300,9 @@ impl Gateway {
     }
 
     fn key(&mut self, asked: OrderId) -> Result<(KeyId, Secret), QkdRefusal> {
-        let received = expect(&mut self.engine);
-        match received.message {
-            QkdToEngine::Key { order, key } => {
-                assert_eq!(order, asked);
-                Ok((key, received.secret.expect("a secret beside it")))
-            }
-            QkdToEngine::Refused { order, reason } => {
-                assert_eq!(order, asked);
-                Err(reason)
-            }
-            QkdToEngine::Link(_) | QkdToEngine::Stream { .. } => self.key(asked),
-        }
+        let (order, outcome) = self.replied();
+        assert_eq!(order, asked);
+        outcome
     }
 
     fn next_order(&mut self) -> OrderId {

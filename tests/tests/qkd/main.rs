@@ -2,9 +2,12 @@
 #![cfg(test)]
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod link;
 mod memory;
+mod several;
 mod stream;
+mod streams;
 
 use std::time::{Duration, Instant};
 

@@ -78,7 +78,7 @@ impl Qkd {
             let Some(pair) = kme.pair(peer).filter(|_| !asked.contains(&number)) else {
                 continue;
             };
-            ranks.push((away, pair.health.state(), number));
+            ranks.push((away, pair.health.rank(now), number));
         }
         ranks.sort_unstable();
         let mut refusal = QkdRefusal::Busy;
