@@ -8,12 +8,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bartizan_model::config::{PeerConfig, RoleConfig};
 use bartizan_model::ids::{Epoch, NodeId, Thumbprint, TunnelId};
 use bartizan_model::message::{Edge, EngineToPeer, PeerLink, PeerMessage, PeerToEngine};
-use bartizan_process::Channel;
+use bartizan_model::time::{KnownTime, OwnerMoment};
+use bartizan_process::{Channel, boot_time};
 use bartizan_tests::pki::{Authority, Certified};
 use bartizan_tests::played::{PATIENCE, Played, PlayedTpm, expect, flush, next};
 use bartizan_tests::testbed::process::readable;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
+
+/// The owner's time, in seconds since 1970: of the year 2026.
+const NOW: u64 = 1_795_000_000;
 
 /// Who certifies the nodes.
 pub(crate) struct Owner {
@@ -46,6 +50,14 @@ impl Owner {
         let mut role = Played::start("bartizan-peer");
         let engine = role.grant(Edge::EnginePeer);
         let tpm = PlayedTpm::start(role.grant(Edge::PeerTpm), certified.key());
+        // As the first lease of a boot shows it, without which no peer role is started.
+        role.learn(KnownTime {
+            floor: 0,
+            owner: Some(OwnerMoment {
+                seconds: NOW,
+                at: boot_time(),
+            }),
+        });
         role.begin(RoleConfig::Peer(PeerConfig {
             node: node(name),
             listen: vec![address],
