@@ -127,6 +127,6 @@ proptest! {
         }
         link.run(Weather { seconds: 2400, rate: 60_000, burst: 1 });
         prop_assert_eq!(link.now_dark(), 0);
-        prop_assert_eq!(link.now_without(Duration::from_secs(1800)), 0);
+        prop_assert_eq!(link.now_without(Duration::from_mins(30)), 0);
     }
 }
