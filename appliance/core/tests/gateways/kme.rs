@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bartizan_model::ids::{KeyId, OrderId};
+use bartizan_model::ids::{KeyId, OrderId, StreamName};
 use bartizan_model::message::{EngineToQkd, QkdToEngine};
 use bartizan_model::report::QkdRefusal;
 use bartizan_secret::Secret;
@@ -32,6 +32,8 @@ pub(crate) struct Kmes {
     /// What the other side will get, by name.
     held: [BTreeMap<KeyId, Vec<u8>>; 2],
     last: [Option<(KeyId, Vec<u8>)>; 2],
+    /// Who was to join which stream.
+    pub(crate) joined: Vec<(usize, StreamName)>,
     numbers: u64,
 }
 
@@ -43,12 +45,12 @@ impl Kmes {
         order: &EngineToQkd,
         rng: &mut Rng,
     ) -> Option<(QkdToEngine, Option<Secret>)> {
+        if let EngineToQkd::Join { stream, .. } = order {
+            self.joined.push((who, stream.clone()));
+        }
         let refused = |order, reason| Some((QkdToEngine::Refused { order, reason }, None));
         match (order, self.modes[who]) {
-            (
-                EngineToQkd::Cancel(_) | EngineToQkd::Join { .. } | EngineToQkd::Unused { .. },
-                _,
-            )
+            (EngineToQkd::Cancel(_) | EngineToQkd::Join { .. } | EngineToQkd::Unused { .. }, _)
             | (_, Mode::Hangs) => None,
             (
                 EngineToQkd::NewKey { order, .. } | EngineToQkd::SameKey { order, .. },

@@ -25,6 +25,7 @@ mod policies;
 mod rng;
 mod scale;
 mod steering;
+mod streams;
 mod traffic;
 mod two_gateways;
 mod verifier;
