@@ -129,10 +129,7 @@ impl Tunnel {
             desk.shared.keying.wait(self.reqid());
             return;
         }
-        let leave = match self.keying().qkd {
-            Some(_) => self.ask_budget(desk),
-            None => Leave::Fetch,
-        };
+        let leave = self.ask_budget(desk);
         if leave == Leave::Later {
             desk.shared.keying.give_back(desk.peer);
             return;
