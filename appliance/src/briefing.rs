@@ -45,7 +45,6 @@ impl Briefing {
                 node: ownership?.node.clone(),
                 ldevid: owned?.key(),
                 verifier: ownership?.verifier.clone(),
-                unattested: self.config.unattested,
             })),
             Role::Xfrm => RoleConfig::Xfrm(reach(state, ownership)),
             Role::Control => RoleConfig::Control(ControlConfig {

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bartizan_model::config::{BootstrapServer, Unattested};
+use bartizan_model::config::BootstrapServer;
 use bartizan_model::message::Memory;
 use serde::Deserialize;
 
@@ -55,8 +55,6 @@ pub struct Config {
     pub discovery: Discovery,
     /// The folder in which ownership is kept; the supervisor alone writes it.
     pub state: PathBuf,
-    /// Whether a lease without attestation counts.
-    pub unattested: Unattested,
     /// What every lock-down must achieve.
     pub required: Required,
 }

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use bartizan::config::{Config, ConfigError, Required};
-use bartizan_model::config::Unattested;
 use bartizan_model::message::Memory;
 
 const SHIPPED: &str = include_str!("../appliance.toml");
@@ -20,7 +19,6 @@ fn the_shipped_configuration_requires_everything() {
     assert_eq!(config.required.seccomp, seccomp);
     assert_eq!(config.required.memory, memory);
     assert_eq!(memory, Memory::Secret);
-    assert_eq!(config.unattested, Unattested::Refuse);
 }
 
 #[test]
@@ -86,12 +84,14 @@ fn an_unknown_a_missing_or_a_mistyped_key_is_named_with_its_line() {
     for (from, to, named) in [
         ("[platform]", "[platform]\nspeed = 1", "speed"),
         ("[state]", "[state]\nkey = 1", "key"),
-        ("[lease]", "[lease]\nattested = 1", "attested"),
+        (
+            "[state]",
+            "[lease]\nunattested = \"accept\"\n[state]",
+            "lease",
+        ),
         ("[required]", "[required]\nyama = true", "yama"),
         ("[discovery]", "[discover]", "discover"),
         ("servers = [\"bootstrap.example:443\"]", "", "servers"),
-        ("unattested = \"refuse\"", "", "unattested"),
-        ("unattested = \"refuse\"", "unattested = \"maybe\"", "maybe"),
         ("seccomp = true", "", "seccomp"),
         ("seccomp = true", "seccomp = 1", "boolean"),
         ("landlock = 7", "landlock = -1", "-1"),

@@ -12,9 +12,9 @@
 use core::time::Duration;
 
 use bartizan_evidence::cose::{KeyError, VerifierKeys};
-use bartizan_evidence::lease::{Basis, Claims, LeaseError, OwnerTime, Status, verify};
+use bartizan_evidence::lease::{Claims, LeaseError, OwnerTime, Status, verify};
 use bartizan_evidence::order::{self, OrderError};
-use bartizan_model::config::{EngineConfig, Unattested};
+use bartizan_model::config::EngineConfig;
 use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
 use bartizan_model::message::LeaseRefusal;
@@ -94,7 +94,6 @@ pub struct Keeper {
     node: NodeId,
     ldevid: Thumbprint,
     verifier: VerifierKeys,
-    unattested: Unattested,
     nonce: Nonce,
     asked: BootTime,
     lease: Option<Lease>,
@@ -115,7 +114,6 @@ impl Keeper {
             node: config.node.clone(),
             ldevid: config.ldevid,
             verifier: VerifierKeys::new(&config.verifier.es384, &config.verifier.ml_dsa_65)?,
-            unattested: config.unattested,
             nonce: fresh_nonce(entropy),
             asked: now,
             lease: None,
@@ -178,7 +176,7 @@ impl Keeper {
         let asked = self.asked;
         self.renew_nonce(now, entropy);
 
-        self.check_result(&claims)?;
+        check_result(&claims)?;
         let end = asked.after(claims.lifetime());
         if end <= now || claims.lifetime() > LEASE_LIFE_MAX {
             return Err(LeaseRefusal::Times);
@@ -232,7 +230,7 @@ impl Keeper {
         if claims.node != *node || claims.ldevid != ldevid {
             return Err(LeaseRefusal::OtherDevice);
         }
-        self.check_result(&claims)?;
+        check_result(&claims)?;
         let lifetime = claims.lifetime();
         let end = own.at(claims.expires).min(now.after(lifetime));
         if end <= now || lifetime > LEASE_LIFE_MAX {
@@ -240,15 +238,13 @@ impl Keeper {
         }
         Ok(PeerLease { end })
     }
+}
 
-    fn check_result(&self, claims: &Claims) -> Result<(), LeaseRefusal> {
-        if claims.status != Status::Affirming {
-            return Err(LeaseRefusal::Status);
-        }
-        match (claims.basis, self.unattested) {
-            (Basis::Attestation, _) | (Basis::Unattested, Unattested::Accept) => Ok(()),
-            (Basis::Unattested, Unattested::Refuse) => Err(LeaseRefusal::Unattested),
-        }
+fn check_result(claims: &Claims) -> Result<(), LeaseRefusal> {
+    if claims.status == Status::Affirming {
+        Ok(())
+    } else {
+        Err(LeaseRefusal::Status)
     }
 }
 

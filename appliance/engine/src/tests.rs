@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status};
-use bartizan_model::config::{EngineConfig, Unattested};
+use bartizan_evidence::lease::{Claims, OwnerTime, Status};
+use bartizan_model::config::EngineConfig;
 use bartizan_model::ids::{EditId, EntryName, NodeId, Nonce, OrderId, Thumbprint};
 use bartizan_model::message::{
     ControlToEngine, Edge, EditRefusal, EngineToControl, EngineToXfrm, LeaseRefusal,
@@ -29,7 +29,6 @@ impl Bench {
             node: NodeId::try_from("gw-a.example").unwrap(),
             ldevid: Thumbprint([0x1d; 32]),
             verifier: signer.public_keys(),
-            unattested: Unattested::Accept,
         };
         let (neighbours, far) = pairs();
         let mut entropy = Entropy::default();
@@ -65,7 +64,6 @@ impl Bench {
             issued,
             expires: issued.after(Duration::from_mins(5)),
             status: Status::Affirming,
-            basis: Basis::Unattested,
         };
         ControlToEngine::Lease(self.signer.sign(&claims.encode()).unwrap())
     }

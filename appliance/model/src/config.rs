@@ -38,8 +38,6 @@ pub struct EngineConfig {
     pub ldevid: Thumbprint,
     /// The pinned verifier.
     pub verifier: VerifierKeys,
-    /// Whether a lease without attestation counts.
-    pub unattested: Unattested,
 }
 
 /// The pinned public keys of the verifier; both sign every lease.
@@ -49,16 +47,6 @@ pub struct VerifierKeys {
     pub es384: Vec<u8>,
     /// ML-DSA-65 (FIPS 204): 1952 bytes.
     pub ml_dsa_65: Vec<u8>,
-}
-
-/// What to do with a lease that says it rests on no attestation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unattested {
-    /// Refuse it: every shipped configuration.
-    Refuse,
-    /// Take it: the testbed alone.
-    Accept,
 }
 
 /// What xfrm must let pass beside the policies.

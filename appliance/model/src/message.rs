@@ -285,8 +285,6 @@ pub enum LeaseRefusal {
     Nonce,
     /// `exp` is not after `iat`, or too far.
     Times,
-    /// It rests on no attestation and the configuration asks for one.
-    Unattested,
     /// The verifier's result is not affirming.
     Status,
 }

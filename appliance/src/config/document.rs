@@ -3,7 +3,7 @@
 use core::net::Ipv6Addr;
 use std::path::PathBuf;
 
-use bartizan_model::config::{BootstrapServer, Unattested};
+use bartizan_model::config::BootstrapServer;
 use bartizan_model::message::Memory;
 use serde::Deserialize;
 
@@ -48,7 +48,6 @@ struct Document {
     manufacturer: Manufacturer,
     discovery: DiscoveryTable,
     state: StateTable,
-    lease: LeaseTable,
     required: Required,
 }
 
@@ -74,12 +73,6 @@ struct StateTable {
     folder: PathBuf,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LeaseTable {
-    unattested: Unattested,
-}
-
 impl Document {
     fn check(self) -> Result<Config, ConfigError> {
         if self.discovery.servers.len() > SERVERS_MAX {
@@ -100,7 +93,6 @@ impl Document {
                 servers,
             },
             state: self.state.folder,
-            unattested: self.lease.unattested,
             required: self.required,
         })
     }

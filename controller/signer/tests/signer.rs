@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use bartizan_evidence::cose::VerifierKeys;
-use bartizan_evidence::lease::{self, Basis, Claims, OwnerTime, Status};
+use bartizan_evidence::lease::{self, Claims, OwnerTime, Status};
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
 use bartizan_signer::{Signer, SignerError, public_keys};
 
@@ -69,7 +69,6 @@ fn claims() -> Claims {
         issued: OwnerTime(1_800_000_000),
         expires: OwnerTime(1_800_000_300),
         status: Status::Affirming,
-        basis: Basis::Attestation,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status, thumbprint};
+use bartizan_evidence::lease::{Claims, OwnerTime, Status, thumbprint};
 use bartizan_evidence::order::Order;
 use bartizan_model::config::Der;
 use bartizan_model::identity::Farewell;
@@ -53,7 +53,6 @@ impl Verifier {
             issued: now,
             expires,
             status,
-            basis: Basis::Attestation,
         };
         Ok((self.signer.sign(&claims.encode())?, expires))
     }

@@ -310,9 +310,6 @@ servers = []
 [state]
 folder = "/var/lib/bartizan"
 
-[lease]
-unattested = "accept"
-
 [required]
 landlock = {landlock}
 seccomp = true

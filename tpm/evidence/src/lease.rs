@@ -13,9 +13,8 @@
 //! | 265 | `eat_profile` | `tag:ietf.org,2026:rats/ear#04` |
 //! | 266 | `submods` | {"gateway": {1000 (`ear_status`): tier}} |
 //! | 1004 | `ear_verifier_id` | {0: "bartizan", 1: "lease 1"} |
-//! | -70101 | unattested (private) | `true`, present only where no attestation stands behind it |
 //!
-//! Every claim is required but the last, and no other is allowed.
+//! Every claim is required, and no other is allowed: what rests on no evidence has no form.
 
 use core::time::Duration;
 
@@ -45,11 +44,9 @@ const EAT_PROFILE: u64 = 265;
 const SUBMODS: u64 = 266;
 const EAR_STATUS: u64 = 1000;
 const EAR_VERIFIER_ID: u64 = 1004;
-const UNATTESTED: i64 = -70_101;
 
-/// The claims of every lease, and those of one that says it is unattested.
+/// How many claims a lease has.
 const CLAIMS: u64 = 8;
-const CLAIMS_UNATTESTED: u64 = 9;
 
 /// What a lease says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,8 +63,6 @@ pub struct Claims {
     pub expires: OwnerTime,
     /// The verifier's result.
     pub status: Status,
-    /// What the result rests on.
-    pub basis: Basis,
 }
 
 /// A moment by the owner's clock, the verifier's: whole seconds since 1970-01-01T00:00:00Z.
@@ -119,15 +114,6 @@ impl Status {
     }
 }
 
-/// What stands behind a result.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Basis {
-    /// Evidence from the gateway's TPM.
-    Attestation,
-    /// Nothing: a development lease, which shipped configurations refuse.
-    Unattested,
-}
-
 /// Why bytes are no lease of this verifier.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
@@ -166,10 +152,7 @@ impl Claims {
     /// The payload: what [`cose::to_be_signed`] and [`cose::assemble`] take.
     pub fn encode(&self) -> Vec<u8> {
         let mut payload = Writer::default();
-        payload.map(match self.basis {
-            Basis::Attestation => CLAIMS,
-            Basis::Unattested => CLAIMS_UNATTESTED,
-        });
+        payload.map(CLAIMS);
         payload.unsigned(SUB).text(self.node.as_str());
         payload.unsigned(EXP).unsigned(self.expires.0);
         payload.unsigned(IAT).unsigned(self.issued.0);
@@ -182,9 +165,6 @@ impl Claims {
         payload.unsigned(EAR_STATUS).unsigned(tier);
         payload.unsigned(EAR_VERIFIER_ID).map(2);
         payload.unsigned(0).text(DEVELOPER).unsigned(1).text(BUILD);
-        if self.basis == Basis::Unattested {
-            payload.int(UNATTESTED).yes();
-        }
         payload.into_bytes()
     }
 
@@ -200,7 +180,6 @@ impl Claims {
                 .into_iter()
                 .find(|status| status.tier() == raw.tier)
                 .ok_or(LeaseError::Status)?,
-            basis: raw.basis,
         };
         if claims.encode() != payload {
             return Err(LeaseError::Form);
@@ -245,16 +224,12 @@ struct RawClaims<'a> {
     issued: u64,
     expires: u64,
     tier: u8,
-    basis: Basis,
 }
 
 impl<'a> RawClaims<'a> {
     fn read(payload: &'a [u8]) -> Result<Self, decode::Error> {
         let mut items = Decoder::new(payload);
-        let basis = match items.map()? {
-            Some(CLAIMS_UNATTESTED) => Basis::Unattested,
-            _ => Basis::Attestation,
-        };
+        items.map()?;
         items.u64()?;
         let node = items.str()?;
         items.u64()?;
@@ -282,7 +257,6 @@ impl<'a> RawClaims<'a> {
             issued,
             expires,
             tier,
-            basis,
         })
     }
 }

@@ -406,20 +406,6 @@ fn a_nonce_that_nobody_uses_is_replaced() {
 }
 
 #[test]
-fn an_unattested_lease_is_refused_where_the_configuration_says_so() {
-    let mut world = World::new(101, &[(1, WISH)]);
-    world.accept_unattested = false;
-    world.restart(0, Duration::from_secs(1));
-    world.run(Duration::from_secs(10));
-    assert!(
-        world.gateways[0]
-            .lease_refusals
-            .contains(&LeaseRefusal::Unattested)
-    );
-    assert!(!world.gateways[0].room.peer);
-}
-
-#[test]
 fn a_peer_that_is_away_is_an_alarm() {
     let mut world = World::new(102, &[(1, WISH)]);
     world.gateways[1].verdict = Verdict::Silent;

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status};
+use bartizan_evidence::lease::{Claims, OwnerTime, Status};
 use bartizan_evidence::order::Order;
 use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
@@ -38,7 +38,6 @@ impl Verifier {
             issued,
             expires: issued.after(LEASE),
             status: Status::Affirming,
-            basis: Basis::Unattested,
         }
     }
 

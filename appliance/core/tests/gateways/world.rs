@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bartizan_core::engine::Engine;
 use bartizan_core::exchange::{Input, Room};
 use bartizan_evidence::lease::{Claims, Status};
-use bartizan_model::config::{EngineConfig, Unattested};
+use bartizan_model::config::EngineConfig;
 use bartizan_model::identity::Farewell;
 use bartizan_model::ids::{EditId, EntryName};
 use bartizan_model::message::{ControlToEngine, EngineToXfrm, PeerMessage, SaId};
@@ -38,8 +38,6 @@ pub(crate) struct World {
     pub(crate) cut_at: Option<usize>,
     /// The leases that this gateway presents are lost on the way.
     pub(crate) refuse_leases_of: Option<usize>,
-    /// Whether the configuration takes leases without attestation.
-    pub(crate) accept_unattested: bool,
     /// How long leases live, and how often they are given.
     pub(crate) lease: Duration,
     pub(crate) cadence: Duration,
@@ -121,7 +119,6 @@ impl World {
             said: Vec::new(),
             cut_at: None,
             refuse_leases_of: None,
-            accept_unattested: true,
             lease: LEASE,
             cadence: CADENCE,
             frozen: false,
@@ -377,11 +374,6 @@ impl World {
             node: gateway.node.clone(),
             ldevid: gateway.ldevid,
             verifier: self.verifier.signer.public_keys(),
-            unattested: if self.accept_unattested {
-                Unattested::Accept
-            } else {
-                Unattested::Refuse
-            },
         };
         let rng = &mut self.rng;
         let engine = Engine::new(&config, gateway.boot(self.now), &mut |bytes| {

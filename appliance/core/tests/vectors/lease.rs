@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use bartizan_core::lease::{Keeper, Lease};
-use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status};
-use bartizan_model::config::{EngineConfig, Unattested};
+use bartizan_evidence::lease::{Claims, OwnerTime, Status};
+use bartizan_model::config::EngineConfig;
 use bartizan_model::ids::{NodeId, Thumbprint};
 use bartizan_model::time::BootTime;
 use bartizan_signer::Signer;
@@ -24,7 +24,6 @@ fn keeper() -> Keeper {
         node: NodeId::try_from("gw-a.example").unwrap(),
         ldevid: Thumbprint([5; 32]),
         verifier: signer.public_keys(),
-        unattested: Unattested::Accept,
     };
     let mut entropy = |bytes: &mut [u8]| bytes.fill(9);
     let now = BootTime::default();
@@ -37,7 +36,6 @@ fn keeper() -> Keeper {
         issued,
         expires: issued.after(Duration::from_mins(5)),
         status: Status::Affirming,
-        basis: Basis::Unattested,
     };
     let bytes = signer.sign(&claims.encode()).unwrap();
     keeper.accept(bytes, now, &mut entropy).unwrap();

@@ -3,7 +3,7 @@
 use core::fmt::{Debug, Write};
 use std::collections::BTreeSet;
 
-use bartizan_model::config::{Groups, KmeInterface, KmeTransport, Unattested};
+use bartizan_model::config::{Groups, KmeInterface, KmeTransport};
 use bartizan_model::identity::{Farewell, Floor, KeyName, LdevidFound, Log};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, EditRefusal, LeaseRefusal, Memory, Role, Side, Stage};
@@ -58,7 +58,6 @@ fn every_message_has_its_golden_bytes() {
     numbers::<LdevidFound>(&mut found);
     numbers::<Farewell>(&mut found);
     numbers::<Port>(&mut found);
-    numbers::<Unattested>(&mut found);
     numbers::<Groups>(&mut found);
     numbers::<KmeInterface>(&mut found);
     numbers::<KmeTransport>(&mut found);

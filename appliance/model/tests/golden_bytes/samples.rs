@@ -5,15 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bartizan_model::config::{
     Artifacts, BootstrapConfig, BootstrapServer, ControlConfig, Der, EngineConfig, Groups,
-    KmeConfig, KmeInterface, KmeTransport, PeerConfig, Purpose, QkdConfig, Reach, RoleConfig, Sources,
-    Unattested, VerifierKeys, VoucherRoots, XfrmConfig,
+    KmeConfig, KmeInterface, KmeTransport, PeerConfig, Purpose, QkdConfig, Reach, RoleConfig,
+    Sources, VerifierKeys, VoucherRoots, XfrmConfig,
 };
 use bartizan_model::identity::{
     Certified, Credential, Endorsement, Farewell, Floor, Floors, KeyName, LdevidFound, Log,
     PcrSelection, Quoted, TpmFound, TpmIdentity,
 };
 use bartizan_model::ids::{
-    EditId, Epoch, KeyId, KmeText, LinkName, NodeId, Nonce, OrderId, SaeId, StreamName, Thumbprint, TunnelId,
+    EditId, Epoch, KeyId, KmeText, LinkName, NodeId, Nonce, OrderId, SaeId, StreamName, Thumbprint,
+    TunnelId,
 };
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{
@@ -69,7 +70,6 @@ fn role_configs() -> [RoleConfig; 9] {
                 es384: vec![4, 1, 2],
                 ml_dsa_65: vec![3, 4],
             },
-            unattested: Unattested::Refuse,
         })),
         RoleConfig::Xfrm(XfrmConfig::Unowned),
         RoleConfig::Xfrm(XfrmConfig::Owned(Reach {

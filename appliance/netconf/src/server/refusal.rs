@@ -117,7 +117,6 @@ fn signed(refusal: LeaseRefusal) -> (&'static str, &'static str) {
         R::OtherDevice => ("other-device", "it is for another gateway"),
         R::Nonce => ("nonce", "it does not carry the outstanding nonce"),
         R::Times => ("times", "the lease ends before it begins, or too late"),
-        R::Unattested => ("unattested", "the lease rests on no attestation"),
         R::Status => ("status", "the verifier does not affirm"),
     }
 }

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{
     ML_DSA_65_SIGNING, PqdsaKeyPair, UnparsedPublicKey,
 };
 use bartizan_evidence::cose::{Algorithm, VerifierKeys, assemble, to_be_signed};
-use bartizan_evidence::lease::{Basis, Claims, LEASE_MAX, OwnerTime, Status, thumbprint, verify};
+use bartizan_evidence::lease::{Claims, LEASE_MAX, OwnerTime, Status, thumbprint, verify};
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
 use ciborium::Value;
 use coset::iana::{self, EnumI64};
@@ -61,11 +61,7 @@ fn a_stock_cose_library_signs_the_same_bytes() {
 
 #[test]
 fn a_stock_cbor_library_reads_the_claims() {
-    let unattested = Claims {
-        basis: Basis::Unattested,
-        ..claims()
-    };
-    let payload: Value = ciborium::from_reader(&*unattested.encode()).unwrap();
+    let payload: Value = ciborium::from_reader(&*claims().encode()).unwrap();
 
     let int = |value: i64| Value::from(value);
     let text = |value: &str| Value::from(value);
@@ -91,7 +87,6 @@ fn a_stock_cbor_library_reads_the_claims() {
             int(1004),
             Value::Map(vec![(int(0), text("bartizan")), (int(1), text("lease 1"))]),
         ),
-        (int(-70_101), Value::from(true)),
     ]);
     assert_eq!(payload, expected);
 }
@@ -148,7 +143,6 @@ fn the_longest_lease_fits() {
         issued: OwnerTime(u64::MAX - 1),
         expires: OwnerTime(u64::MAX),
         status: Status::Contraindicated,
-        basis: Basis::Unattested,
         ..claims()
     };
     let bytes = PINNED.sign(&claims.encode());
@@ -175,7 +169,6 @@ proptest! {
         issued: u64,
         life in 1_u64..,
         status in prop::sample::select(&Status::ALL[..]),
-        unattested: bool,
     ) {
         let claims = Claims {
             node: NodeId::try_from(node).unwrap(),
@@ -184,7 +177,6 @@ proptest! {
             issued: OwnerTime(issued),
             expires: OwnerTime(issued.saturating_add(life)),
             status,
-            basis: if unattested { Basis::Unattested } else { Basis::Attestation },
         };
         prop_assume!(claims.issued < claims.expires);
         let read = verify(&PINNED.sign(&claims.encode()), &PINNED.keys()).unwrap();

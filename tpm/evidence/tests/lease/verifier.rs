@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 use bartizan_evidence::cose::{
     Algorithm, ES384_LEN, ML_DSA_65_LEN, VerifierKeys, assemble, to_be_signed,
 };
-use bartizan_evidence::lease::{Basis, Claims, OwnerTime, Status};
+use bartizan_evidence::lease::{Claims, OwnerTime, Status};
 use bartizan_model::ids::{NodeId, Nonce, Thumbprint};
 
 pub(crate) struct Verifier {
@@ -69,6 +69,5 @@ pub(crate) fn claims() -> Claims {
         issued: OwnerTime(1_800_000_000),
         expires: OwnerTime(1_800_000_300),
         status: Status::Affirming,
-        basis: Basis::Attestation,
     }
 }
