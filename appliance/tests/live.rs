@@ -277,7 +277,7 @@ fn what_is_wrong_at_the_start_is_said_by_the_exit_code() {
         ..Setup::default()
     };
     for (what, setup, code) in [
-        ("an unknown key", wrong("[lease]", "[lease]\nx = 1"), 78),
+        ("an unknown key", wrong("[state]", "[state]\nx = 1"), 78),
         ("no such file", wrong("voucher-root.pem", "other.pem"), 78),
         ("no certificate", wrong("voucher-root.pem", "passwd"), 78),
         (

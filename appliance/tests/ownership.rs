@@ -96,7 +96,7 @@ fn a_rule_that_is_broken_is_named() {
         addresses,
         dhcp,
     };
-    let breaks: [Break<'_>; 14] = [
+    let breaks: [Break<'_>; 15] = [
         ("anchors", &|it| it.anchors.clear()),
         ("ldevid", &|it| it.ldevid = vec![it.ldevid[0].clone(); 9]),
         ("verifier.es384", &|it| it.verifier.es384.truncate(96)),
@@ -106,7 +106,8 @@ fn a_rule_that_is_broken_is_named() {
         ("addresses", &|it| it.addresses.clear()),
         ("addresses", &|it| it.addresses.push(it.addresses[0])),
         ("peer-port", &|it| it.peer_port = 0),
-        ("kmes", &|it| it.kmes.push(it.kmes[0].clone())),
+        ("kmes", &|it| it.kmes = vec![it.kmes[0].clone(); 5]),
+        ("kmes.link", &|it| it.kmes.push(it.kmes[0].clone())),
         ("network.interfaces", &|it| {
             it.network.interfaces = vec![port(vec![(address("192.0.2.1"), 33)], false)];
         }),

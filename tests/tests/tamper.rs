@@ -180,7 +180,7 @@ fn a_tampered_box_is_cut_off_within_an_interval_until_a_clean_boot_and_not_soone
         let registrar = format!("{}.{REGISTRAR}", controller(Family::V4));
         assert_eq!(
             dialled.so_far().into_iter().collect::<Vec<_>>(),
-            [registrar.clone()]
+            std::slice::from_ref(&registrar)
         );
         assert_eq!(fleet.device(Side::A).state, "enrolled");
         drop(dialled);

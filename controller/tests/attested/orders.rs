@@ -12,7 +12,7 @@ use crate::owner::{Owner, Pace};
 /// So seldom that no lease is renewed within a test.
 const SELDOM: Pace = Pace {
     cadence: 3600,
-    lease: 7200,
+    lease: 14_400,
     poll: 3600,
 };
 

@@ -53,19 +53,19 @@ pub struct Line {
     pub clear: usize,
 }
 
-/// What became of a gateway that somebody touched; each time counts from that moment, none where it never came.
+/// What became of a gateway that somebody touched: times in milliseconds from that moment, none where it never came.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tampering {
-    /// How long it may take, in milliseconds: one attestation interval and 2 s.
-    pub deadline_ms: u64,
-    /// Until its kernel had no SA, in milliseconds.
-    pub associations_ms: Option<u64>,
-    /// Until the process that held its keys, wiped by then, had ended, in milliseconds.
-    pub keys_ms: Option<u64>,
-    /// Until its peer's kernel had no SA, in milliseconds.
-    pub peer_ms: Option<u64>,
-    /// From a new power-on to protected traffic, in milliseconds.
-    pub back_ms: u64,
+    /// How long it may take: one attestation interval and 2 s.
+    pub deadline: u64,
+    /// Until its kernel had no SA.
+    pub associations: Option<u64>,
+    /// Until the process that held its keys, wiped by then, had ended.
+    pub keys: Option<u64>,
+    /// Until its peer's kernel had no SA.
+    pub peer: Option<u64>,
+    /// From a new power-on to protected traffic.
+    pub back: u64,
 }
 
 /// All of it.
@@ -151,11 +151,11 @@ impl Report {
         writeln!(
             text,
             "B touched     its SAs gone {}   its keys' process ended {}   A's SAs gone {}   due {}   back after {}\n",
-            seconds(touched.associations_ms),
-            seconds(touched.keys_ms),
-            seconds(touched.peer_ms),
-            seconds(Some(touched.deadline_ms)),
-            seconds(Some(touched.back_ms))
+            seconds(touched.associations),
+            seconds(touched.keys),
+            seconds(touched.peer),
+            seconds(Some(touched.deadline)),
+            seconds(Some(touched.back))
         )?;
         for promise in &self.promises {
             let (mark, colour) = if promise.held {
@@ -174,15 +174,10 @@ impl Report {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "minutes, to a tenth of a second"
-)]
+/// To a tenth of a second.
 fn seconds(milliseconds: Option<u64>) -> String {
-    milliseconds.map_or_else(
-        || "never".to_owned(),
-        |milliseconds| format!("{:.1} s", milliseconds as f64 / 1000.0),
-    )
+    let text = |time: u64| format!("{}.{} s", time / 1000, time % 1000 / 100);
+    milliseconds.map_or_else(|| "never".to_owned(), text)
 }
 
 fn table(text: &mut String, rows: &[(String, Vec<String>)]) -> fmt::Result {

@@ -55,11 +55,11 @@ pub(super) fn play(
         leases(status) > before && status.tunnels.iter().all(|tunnel| protects(tunnel, 1))
     });
     let tampering = Tampering {
-        deadline_ms: millis(deadline(cadence)),
-        associations_ms: associations,
-        keys_ms: keys,
-        peer_ms: peer,
-        back_ms: millis(began.elapsed()),
+        deadline: millis(deadline(cadence)),
+        associations,
+        keys,
+        peer,
+        back: millis(began.elapsed()),
     };
     (tampering, b)
 }
@@ -67,14 +67,14 @@ pub(super) fn play(
 impl Tampering {
     /// Whether all of it was gone in time.
     pub(super) fn promise(&self) -> Promise {
-        let all = [self.associations_ms, self.keys_ms, self.peer_ms];
+        let all = [self.associations, self.keys, self.peer];
         let last = all.into_iter().max().flatten();
         let whole = all.iter().all(Option::is_some);
         Promise {
             text: "a gateway that is touched has no keys, and neither end an SA, one attestation interval and 2 s later"
                 .to_owned(),
-            held: whole && last <= Some(self.deadline_ms),
-            measured: format!("the last after {} ms of {} ms", last.unwrap_or(0), self.deadline_ms),
+            held: whole && last <= Some(self.deadline),
+            measured: format!("the last after {} ms of {} ms", last.unwrap_or(0), self.deadline),
         }
     }
 }

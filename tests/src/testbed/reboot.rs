@@ -67,13 +67,13 @@ impl Fleet {
 }
 
 /// Starts the appliance of a box whose TPM was measured into.
-pub(super) fn power_on(topology: &Topology, site: &Site, side: Side, tpm: &Swtpm) -> Appliance {
+pub(super) fn power_on(topology: &Topology, site: &Site, which: Side, tpm: &Swtpm) -> Appliance {
     let start = Start {
         units: None,
-        configuration: site.gateway(side),
+        configuration: site.gateway(which),
         only: Vec::new(),
         tpm: Some(tpm.resource_manager()),
-        measured: Some(site.measured(side)),
+        measured: Some(site.measured(which)),
     };
-    Appliance::start(&topology.side(side).gateway, side.letter(), &start)
+    Appliance::start(&topology.side(which).gateway, which.letter(), &start)
 }

@@ -171,10 +171,7 @@ fn write_at(disk: &File, mib: u64, from: &Path) {
 fn partitions(roothash: &str) -> [String; 2] {
     let (data, tree) = roothash.split_at(32);
     [data, tree].map(|digits| {
-        let (a, rest) = digits.split_at(8);
-        let (b, rest) = rest.split_at(4);
-        let (c, rest) = rest.split_at(4);
-        let (d, e) = rest.split_at(4);
-        format!("{a}-{b}-{c}-{d}-{e}")
+        let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
+        groups.map(|group| &digits[group]).join("-")
     })
 }

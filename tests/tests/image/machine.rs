@@ -19,7 +19,7 @@ use rustix::{
 use crate::disk::Disk;
 
 /// How long a boot may take; it takes 35 s where nothing else runs.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// The PCI slots of mgmt0, wan0, lan0 and qkd0; `image/network/qemu`.
 const PORTS: [&str; 4] = ["0x10", "0x11", "0x12", "0x13"];
