@@ -63,7 +63,7 @@ impl Clock {
 }
 
 impl TimeProvider for Clock {
-    /// What rustls itself asks for; certificates are judged by [`Clock::judges`].
+    /// What rustls itself asks for; certificates are judged by `Clock::judges`.
     fn current_time(&self) -> Option<UnixTime> {
         Some(self.judges(&CertificateDer::from_slice(&[]), &[]))
     }
