@@ -207,6 +207,11 @@ impl LeaseDocument {
     fn check(&self) -> Result<(), ConfigError> {
         let (seconds, cadence) = (self.seconds, self.cadence_seconds);
         let least = cadence.saturating_mul(18).div_ceil(5);
+        if least > LEASE_MAX {
+            return Err(ConfigError::Times(
+                "lease.cadence-seconds: at most 24000, or no lease of a day outlives a renewal that fails",
+            ));
+        }
         if (least..=LEASE_MAX).contains(&seconds) {
             return Ok(());
         }
