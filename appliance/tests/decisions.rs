@@ -19,7 +19,7 @@ mod owner;
 const NOW: BootTime = BootTime(Duration::from_secs(1000));
 const MOMENT: OwnerMoment = OwnerMoment {
     seconds: 1_800_000_000,
-    at: BootTime(Duration::from_secs(900)),
+    at: BootTime(Duration::from_mins(15)),
 };
 const LEASE: Duration = Duration::from_mins(5);
 

@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: BootTime = BootTime(Duration::from_secs(60));
+    const NOW: BootTime = BootTime(Duration::from_mins(1));
 
     #[test]
     fn without_owner_time_what_has_begun_is_no_earlier_than_it_begins() {

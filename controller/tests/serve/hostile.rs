@@ -101,6 +101,7 @@ fn silent_connections_harm_no_session() {
     owner.status_when("gone", |status| node(status, "a").address.is_none());
     // Until the controller has seen the silent ones go, it may take nobody of this address: a gateway
     // calls again then.
+    #[expect(clippy::disallowed_methods, reason = "a limit for the whole test")]
     let begun = Instant::now();
     loop {
         let again = Played::call_home(&owner, "a", Script::default());

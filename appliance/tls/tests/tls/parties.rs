@@ -111,7 +111,7 @@ fn params_for(names: &[&str], year: i32) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.not_before = rcgen::date_time_ymd(year, 1, 1);
-    params.not_after = rcgen::date_time_ymd(year + 1, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year.saturating_add(1), 1, 1);
     params
 }
 
