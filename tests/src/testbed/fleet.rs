@@ -11,6 +11,7 @@ use std::{
 };
 
 use bartizan_controller::status::{Status, TunnelStatus};
+use bartizan_model::config::KmeInterface;
 
 use crate::pki::Kind;
 
@@ -100,15 +101,26 @@ impl KmeProcess {
             .arg(credentials.join("kme-ca.pem"))
             .arg("--control")
             .arg(&control)
+            .arg("--rendezvous")
+            .arg(site.rendezvous())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
+        let form = match choices.interface {
+            KmeInterface::Etsi014 => None,
+            KmeInterface::Etsi004Binary => Some("--binary"),
+            KmeInterface::Etsi004Json => Some("--json"),
+        };
+        if let Some(form) = form {
+            command.args([form, &choices.kme(which).to_string()]);
+        }
         let mut process = namespace.enter(|| Running::spawn(&mut command));
         let printed = process.child().stdout.take().expect("a pipe from the KME");
-        let mut line = String::new();
-        BufReader::new(printed)
-            .read_line(&mut line)
-            .expect("read from the KME");
-        assert!(line.starts_with("listening"), "the KME said {line:?}");
+        let mut printed = BufReader::new(printed);
+        for _ in 0..=form.iter().count() {
+            let mut line = String::new();
+            printed.read_line(&mut line).expect("read from the KME");
+            assert!(line.starts_with("listening"), "the KME said {line:?}");
+        }
         Self { process, control }
     }
 

@@ -22,7 +22,7 @@ use bartizan_bootstrap_protocol::{
     voucher::{self, Assertion, Bound, Voucher},
 };
 use bartizan_evidence::lease::OwnerTime;
-use bartizan_model::{ids::NodeId, ownership::SiteNetwork};
+use bartizan_model::{config::KmeInterface, ids::NodeId, ownership::SiteNetwork};
 use bartizan_signer::Signer;
 
 use super::measured::Image;
@@ -41,8 +41,11 @@ pub const CALL_HOME: u16 = 4335;
 /// Where gateways enrol.
 pub const REGISTRAR: u16 = 9443;
 
-/// Where KMEs listen.
+/// Where KMEs listen for requests of 014.
 pub const KME_PORT: u16 = 8443;
+
+/// Where they listen for requests of 004, if they do.
+pub const KME_STREAM_PORT: u16 = 25575;
 
 /// Where peer roles listen.
 pub const PEER_PORT: u16 = 9061;
@@ -58,6 +61,8 @@ pub struct Choices {
     pub lease: Duration,
     /// How often it is renewed.
     pub cadence: Duration,
+    /// What is spoken with the KMEs.
+    pub interface: KmeInterface,
 }
 
 /// Two gateways as an owner set them up.
@@ -95,14 +100,24 @@ impl Side {
 }
 
 impl Choices {
-    /// Leases of five minutes, renewed each minute, everything over IPv4.
+    /// Leases of five minutes, renewed each minute, everything over IPv4, 014 with the KMEs.
     pub fn usual(kernel: Kernel) -> Self {
         Self {
             kernel,
             family: Family::V4,
             lease: Duration::from_mins(5),
             cadence: Duration::from_mins(1),
+            interface: KmeInterface::Etsi014,
         }
+    }
+
+    /// Where a gateway finds its KME.
+    pub fn kme(&self, side: Side) -> SocketAddr {
+        let port = match self.interface {
+            KmeInterface::Etsi014 => KME_PORT,
+            KmeInterface::Etsi004Binary | KmeInterface::Etsi004Json => KME_STREAM_PORT,
+        };
+        SocketAddr::new(side.kme(self.family), port)
     }
 }
 
@@ -120,6 +135,7 @@ impl Site {
             "box-makers",
             "references",
             "image-maker",
+            "rendezvous",
         ] {
             fs::create_dir_all(folder.join(part)).expect("make a folder of the verifier");
         }
@@ -221,11 +237,16 @@ impl Site {
             })
             .map(|address| format!("\"{address}\""))
             .collect();
+        let interface = match choices.interface {
+            KmeInterface::Etsi014 => "etsi014",
+            KmeInterface::Etsi004Binary => "etsi004-binary",
+            KmeInterface::Etsi004Json => "etsi004-json",
+        };
         let text = format!(
             "addresses = [{}]\npeer-port = {PEER_PORT}\n\n[[kme]]\naddress = \"{}\"\nname = \"{}\"\n\
-             anchors = \"pki/kme-ca.pem\"\nsae = \"{}\"\n",
+             anchors = \"pki/kme-ca.pem\"\nsae = \"{}\"\ninterface = \"{interface}\"\n",
             addresses.join(", "),
-            SocketAddr::new(side.kme(choices.family), KME_PORT),
+            choices.kme(side),
             side.kme_name(),
             side.sae(),
         );
@@ -277,6 +298,11 @@ impl Site {
     /// The folder of a KME's certificate and key.
     pub fn kme(&self, side: Side) -> PathBuf {
         self.folder.join("pki").join(side.kme_name())
+    }
+
+    /// Where the KMEs see of each other which streams are open.
+    pub fn rendezvous(&self) -> PathBuf {
+        self.folder.join("rendezvous")
     }
 
     /// Who certified all of them; for a test that needs one more certificate.
