@@ -1,4 +1,4 @@
-//! What is left of a key in the process that fetched it: nothing, while its connection stands.
+//! What is left of a key in the process that fetched it, which is nothing, and what that process locks at most.
 
 use bartizan_tests::testbed::memory::{FORMS, copies, forms_of};
 
@@ -37,4 +37,40 @@ fn no_form_of_a_key_stays_in_the_process_that_fetched_it() {
         );
         assert_eq!(copies(pid, &forms), 0, "in {pid:?}");
     }
+}
+
+/// What a flood of orders may lock for one KME of four: a quarter of what the unit allows.
+const LOCKED_MAX: u64 = 8 * 1024 / 4;
+
+/// The most connections, each with its buffers, and every key on its way.
+#[test]
+fn a_flood_of_orders_locks_no_more_than_a_kmes_part_of_the_limit() {
+    const ORDERS: usize = 2000;
+    let setup = Setup::new();
+    let kme = setup.kme("kme-a");
+    let mut a = setup.gateway("sae-a", &kme);
+    a.new_key("sae-b").unwrap();
+    let idle = locked_kib(a.role.pid());
+    kme.order("delay 50");
+    // Many peers, so that one request is not for many orders.
+    for order in 0..ORDERS {
+        a.order_new_key(&format!("sae-{}", order % 100));
+    }
+    let mut most = idle;
+    for _ in 0..ORDERS {
+        drop(a.reply());
+        most = most.max(locked_kib(a.role.pid()));
+    }
+    println!("{idle} KiB with one connection, {most} KiB at most");
+    assert!(kme.count("connections") > 8, "it was no flood");
+    assert!(most > idle, "nothing was measured");
+    assert!(most <= LOCKED_MAX, "{most} KiB are locked");
+}
+
+fn locked_kib(pid: rustix::process::Pid) -> u64 {
+    let pid = pid.as_raw_nonzero();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+    let kib = line.unwrap().split_whitespace().next().unwrap();
+    kib.parse().unwrap()
 }
