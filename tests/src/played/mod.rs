@@ -120,6 +120,16 @@ impl Played {
         Channel::new(near).expect("a channel")
     }
 
+    /// Hands it the end of an edge whose other end another role has.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn hand(&mut self, edge: Edge, end: OwnedFd) {
+        self.supervisor
+            .send_fd(&SupervisorToRole::End(edge), end)
+            .expect("hand over an end");
+    }
+
     /// Tells it what is known of the time; before it begins, or later.
     ///
     /// # Panics
