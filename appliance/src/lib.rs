@@ -5,11 +5,13 @@
 //! one of them does.
 #![forbid(unsafe_code)]
 
+pub mod act;
 pub mod boot;
 pub mod briefing;
 pub mod chain;
 pub mod config;
 pub mod folder;
+pub mod lockdown;
 pub mod network;
 pub mod ownership;
 pub mod roles;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
+use bartizan::act::Act;
 use bartizan::briefing::Briefing;
 use bartizan::folder::FolderError;
 use bartizan::network::NetworkFolder;
 use bartizan::roles::EDGES;
 use bartizan::status::Readers;
 use bartizan::store::Store;
-use bartizan::supervisor::{Act, Supervisor};
+use bartizan::supervisor::Supervisor;
 use bartizan::switchboard::{RoleChannel, accept, take};
 use bartizan::trial::{Change, Trial};
 use bartizan::users::Users;

@@ -6,14 +6,16 @@ use bartizan_model::config::Der;
 use bartizan_model::identity::{Farewell, TpmFound};
 use bartizan_model::ids::{Reqid, SaeId};
 use bartizan_model::lifecycle::{Event, Lifecycle};
-use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor};
+use bartizan_model::message::{Achieved, Edge, Role, RoleToSupervisor};
 use bartizan_model::ownership::Ownership;
 use bartizan_model::report::{OwnerReport, QkdReport, QuarantineReason, Snapshot, TunnelReport};
 use bartizan_model::time::{BootTime, KnownTime};
 use bartizan_process::{Exit, Fault};
 
+use crate::act::Act;
 use crate::boot::{Beginning, Settled, beginning, settle};
 use crate::config::Required;
+use crate::lockdown::missing;
 use crate::ownership::Owned;
 use crate::roles::{EDGES, EdgeRow, ROLES, edges_of, row_of};
 use crate::store::Kept;
@@ -26,43 +28,6 @@ const COUNTER_NAME_MAX: usize = 64;
 
 /// The most tunnels that the engine may report: what one edit may have.
 const TUNNELS_MAX: usize = 12_000;
-
-/// What the loop does next, in this order.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Act {
-    /// Make the edge and send each of its roles its end.
-    Grant(Edge),
-    /// Send the role its configuration.
-    Start(Role),
-    /// Tell a started role the state.
-    Tell(Role, Lifecycle),
-    /// Check the descriptor that came along and give it to the service manager.
-    StoreRunning,
-    /// Keep the ownership as it stands.
-    Keep,
-    /// Keep the ownership, which counts only if the TPM keeps its LDevID.
-    KeepPending,
-    /// Tell bootstrap that the TPM may keep the LDevID.
-    KeepLdevid,
-    /// Let the pending ownership count.
-    Confirm,
-    /// Forget the pending ownership.
-    Discard,
-    /// Tell a started role what is known of the owner's time.
-    Time(Role),
-    /// Tell a started role the renewed LDevID certificate.
-    Renew(Role),
-    /// Put the ownership aside: its end begins.
-    BeginEnd(Farewell),
-    /// Tell tpm that the owner's keys go.
-    Dismiss(Farewell),
-    /// Forget the ownership.
-    Forget,
-    /// Say to the journal what was refused, and why.
-    Warn(String),
-    /// End: all begin again, with what was kept or forgotten.
-    BeginAgain(&'static str),
-}
 
 /// How far a role has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -519,31 +484,6 @@ fn chain_of(error: &dyn core::error::Error) -> String {
         cause = deeper.source();
     }
     text
-}
-
-/// Names what a process's lock-down lacks of what is required.
-pub fn missing(
-    required: &Required,
-    keeps_secrets: bool,
-    achieved: &Achieved,
-) -> Option<&'static str> {
-    let memory = match (keeps_secrets, required.memory, achieved.memory) {
-        (true, _, Memory::Secret) | (true, Memory::Locked, Memory::Locked) => true,
-        (false, _, memory) => memory == Memory::NoSecrets,
-        (true, _, _) => false,
-    };
-    let facts = [
-        (achieved.landlock >= required.landlock, "landlock"),
-        (achieved.seccomp || !required.seccomp, "seccomp"),
-        (achieved.no_new_privs, "no_new_privs"),
-        (achieved.undumpable, "undumpable"),
-        (achieved.capabilities, "capabilities"),
-        (memory, "memory"),
-    ];
-    facts
-        .iter()
-        .find(|(holds, _)| !holds)
-        .map(|(_, name)| *name)
 }
 
 fn within(number: usize, limit: usize) -> Result<Vec<Act>, Fault> {

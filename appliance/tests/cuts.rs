@@ -7,23 +7,26 @@
     reason = "a test: what is not expected fails it"
 )]
 
+mod locked;
 mod owner;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bartizan::act::Act;
 use bartizan::boot::settle;
 use bartizan::config::Required;
 use bartizan::ownership::OwnershipError;
 use bartizan::roles::ROLES;
 use bartizan::store::{Kept, Store};
-use bartizan::supervisor::{Act, Supervisor};
+use bartizan::supervisor::Supervisor;
 use bartizan_model::identity::{Farewell, LdevidFound, TpmFound};
 use bartizan_model::ids::Thumbprint;
 use bartizan_model::lifecycle::Lifecycle;
-use bartizan_model::message::{Achieved, Memory, Role, RoleToSupervisor as Said};
+use bartizan_model::message::{Role, RoleToSupervisor as Said};
 use bartizan_model::time::BootTime;
+use locked::achieved;
 
 const NOW: BootTime = BootTime(Duration::from_secs(1000));
 
@@ -147,7 +150,7 @@ impl World {
         let mut supervisor = Supervisor::new(Required::ALL, self.store().read().unwrap());
         for row in ROLES {
             assert!(supervisor.joins(row.role));
-            let said = Said::LockedDown(achieved(row.secrets));
+            let said = Said::LockedDown(achieved(row.role));
             supervisor.hears(NOW, row.role, said).unwrap();
         }
         let found = TpmFound {
@@ -232,19 +235,4 @@ fn tempdir() -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cuts-{name:02x?}"));
     fs::create_dir(&path).unwrap();
     path
-}
-
-fn achieved(secrets: bool) -> Achieved {
-    Achieved {
-        landlock: 7,
-        seccomp: true,
-        no_new_privs: true,
-        undumpable: true,
-        capabilities: true,
-        memory: if secrets {
-            Memory::Secret
-        } else {
-            Memory::NoSecrets
-        },
-    }
 }

@@ -4,17 +4,22 @@
 
 use std::time::Duration;
 
+use bartizan::act::Act;
 use bartizan::config::Required;
+use bartizan::lockdown::missing;
 use bartizan::roles::{ROLES, edges_of};
 use bartizan::store::Kept;
-use bartizan::supervisor::{Act, Supervisor, missing};
+use bartizan::supervisor::Supervisor;
 use bartizan_model::identity::{Farewell, LdevidFound, TpmFound};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor as Said};
 use bartizan_model::time::{BootTime, KnownTime, OwnerMoment};
 use bartizan_process::{Exit, Fault};
 
+mod locked;
 mod owner;
+
+use locked::achieved;
 
 const NOW: BootTime = BootTime(Duration::from_secs(1000));
 const MOMENT: OwnerMoment = OwnerMoment {
@@ -460,22 +465,6 @@ fn found(ldevid: LdevidFound) -> Said {
         retired: false,
         time: 0,
     })
-}
-
-fn achieved(role: Role) -> Achieved {
-    let secrets = ROLES.iter().any(|row| row.role == role && row.secrets);
-    Achieved {
-        landlock: 7,
-        seccomp: true,
-        no_new_privs: true,
-        undumpable: true,
-        capabilities: true,
-        memory: if secrets {
-            Memory::Secret
-        } else {
-            Memory::NoSecrets
-        },
-    }
 }
 
 fn required(table: &str) -> Required {

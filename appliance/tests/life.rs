@@ -3,21 +3,24 @@
 #![cfg(test)]
 #![forbid(unsafe_code)]
 
+mod locked;
 mod owner;
 
 use std::time::Duration;
 
+use bartizan::act::Act;
 use bartizan::config::Required;
 use bartizan::ownership::{Owned, OwnershipError};
 use bartizan::roles::{ROLES, edges_of};
 use bartizan::store::Kept;
-use bartizan::supervisor::{Act, Supervisor};
+use bartizan::supervisor::Supervisor;
 use bartizan_model::identity::{Farewell, LdevidFound, TpmFound};
 use bartizan_model::lifecycle::Lifecycle;
-use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor as Said};
+use bartizan_model::message::{Edge, Role, RoleToSupervisor as Said};
 use bartizan_model::report::QuarantineReason as Reason;
 use bartizan_model::time::BootTime;
 use bartizan_process::Exit;
+use locked::achieved;
 use owner::Owner;
 
 const NOW: BootTime = BootTime(Duration::from_secs(1000));
@@ -319,19 +322,8 @@ fn join_all(supervisor: &mut Supervisor) -> Vec<Act> {
     let mut acts = Vec::new();
     for row in ROLES {
         assert!(supervisor.joins(row.role));
-        let achieved = Said::LockedDown(Achieved {
-            landlock: 7,
-            seccomp: true,
-            no_new_privs: true,
-            undumpable: true,
-            capabilities: true,
-            memory: if row.secrets {
-                Memory::Secret
-            } else {
-                Memory::NoSecrets
-            },
-        });
-        acts.extend(supervisor.hears(NOW, row.role, achieved).unwrap());
+        let said = Said::LockedDown(achieved(row.role));
+        acts.extend(supervisor.hears(NOW, row.role, said).unwrap());
     }
     acts
 }

@@ -6,6 +6,7 @@
     reason = "an overflow fails the test, as it should"
 )]
 
+mod locked;
 mod owner;
 mod support;
 
@@ -23,8 +24,9 @@ use bartizan_model::message::{
 };
 use bartizan_model::report::Snapshot;
 use bartizan_process::{Channel, ChannelError};
+use locked::achieved;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use support::{Live, Setup, achieved, bartizanctl, next, refused, root, started, uid_of};
+use support::{Live, Setup, bartizanctl, next, refused, root, started, uid_of};
 
 const LEASE: std::time::Duration = std::time::Duration::from_mins(5);
 

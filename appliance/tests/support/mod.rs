@@ -12,9 +12,7 @@ use std::time::Duration;
 use bartizan::roles::{ROLES, SUPERVISOR_USER};
 use bartizan::store::DOCUMENT;
 use bartizan_model::identity::{LdevidFound, TpmFound};
-use bartizan_model::message::{
-    Achieved, Memory, Role, RoleConfig, RoleToSupervisor, SupervisorToRole,
-};
+use bartizan_model::message::{Role, RoleConfig, RoleToSupervisor, SupervisorToRole};
 use bartizan_model::report::Snapshot;
 use bartizan_process::{Channel, ChannelError, Received};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,6 +22,7 @@ use rustix::net::{
 };
 use rustix::process::Uid;
 
+use crate::locked::achieved;
 use crate::owner::owned;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -266,22 +265,6 @@ pub(crate) fn started(
 /// Whether the supervisor has closed the connection.
 pub(crate) fn refused(end: &mut RoleEnd) -> bool {
     matches!(next(end), Err(ChannelError::Closed))
-}
-
-pub(crate) fn achieved(role: Role) -> Achieved {
-    let secrets = ROLES.iter().any(|row| row.role == role && row.secrets);
-    Achieved {
-        landlock: 7,
-        seccomp: true,
-        no_new_privs: true,
-        undumpable: true,
-        capabilities: true,
-        memory: if secrets {
-            Memory::Secret
-        } else {
-            Memory::NoSecrets
-        },
-    }
 }
 
 /// The supervisor with its users in a passwd file of its own and its sockets where the service

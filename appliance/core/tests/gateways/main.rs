@@ -29,4 +29,5 @@ mod streams;
 mod traffic;
 mod two_gateways;
 mod verifier;
+mod whatever_happens;
 mod world;
