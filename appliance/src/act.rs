@@ -33,6 +33,8 @@ pub enum Act {
     BeginEnd(Farewell),
     /// Tell tpm that the owner's keys go.
     Dismiss(Farewell),
+    /// Tell tpm that no image of an earlier rollback epoch counts any more.
+    RaiseRollback(u64),
     /// Forget the ownership.
     Forget,
     /// Say to the journal what was refused, and why.

@@ -22,17 +22,23 @@ pub enum Beginning {
 pub enum Settled {
     /// The TPM keeps its LDevID: it counts.
     Confirmed,
-    /// The TPM keeps none: it never came to be, and the box is nobody's as before.
+    /// The TPM never kept it: it never came to be, and the box is nobody's as before.
     Discarded,
 }
 
 /// Decides on a pending ownership, which a cut of the power left behind.
 ///
 /// What is discarded had no key yet, so nothing could have been lost or quarantined with it; an
-/// ownership that was confirmed once is never pending again.
+/// ownership that was confirmed once is never pending again. But an LDevID that the TPM kept may be
+/// gone because the TPM was cleared before the confirmation; then its floor is gone too, which was
+/// raised before anything of the ownership was on the disk.
 pub fn settle(found: TpmFound, kept: Kept) -> (Kept, Option<Settled>) {
     match (found.retired, found.ldevid, kept) {
-        (false, LdevidFound::Absent, Kept::Pending(_)) => (Kept::Nobody, Some(Settled::Discarded)),
+        (false, LdevidFound::Absent, Kept::Pending(owned))
+            if found.floors.ownership >= Some(owned.ownership().epoch) =>
+        {
+            (Kept::Nobody, Some(Settled::Discarded))
+        }
         (false, LdevidFound::Usable | LdevidFound::Unusable, Kept::Pending(owned)) => {
             (Kept::Owner(owned), Some(Settled::Confirmed))
         }
@@ -51,7 +57,9 @@ pub fn beginning(found: TpmFound, kept: &Kept) -> Beginning {
         (false, _, Kept::Broken(_)) => Quarantine(Reason::BrokenOwnership),
         (false, LdevidFound::Foreign, _) => Quarantine(Reason::ForeignTpm),
         (false, LdevidFound::Absent, Kept::Nobody) => With(Event::BootedUnowned),
-        (false, LdevidFound::Absent, Kept::Owner(_)) => Quarantine(Reason::ClearedTpm),
+        (false, LdevidFound::Absent, Kept::Owner(_) | Kept::Pending(_)) => {
+            Quarantine(Reason::ClearedTpm)
+        }
         (false, LdevidFound::Usable, Kept::Owner(_)) => With(Event::BootedOwned),
         (false, LdevidFound::Unusable, Kept::Owner(_)) => Quarantine(Reason::Unapproved),
         (false, LdevidFound::Usable | LdevidFound::Unusable, Kept::Nobody)

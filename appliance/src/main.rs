@@ -12,6 +12,7 @@ use bartizan::config::Config;
 use bartizan::folder::{Folder, FolderError};
 use bartizan::lockdown::missing;
 use bartizan::network::{self, NetworkFolder};
+use bartizan::release;
 use bartizan::roots;
 use bartizan::store::Store;
 use bartizan::supervisor::Supervisor;
@@ -51,6 +52,10 @@ fn serve() -> Result<Infallible, Fault> {
     let store = Store::open(&config.state).map_err(unusable)?;
     let kept = store.read().map_err(unusable)?;
     let site = site(&config.state).map_err(unusable)?;
+    let os_release = std::fs::read_to_string(release::FILE)
+        .map_err(|error| Fault::because(Exit::OsErr, "cannot read os-release", error))?;
+    let epoch = release::rollback_epoch(&os_release)
+        .map_err(|error| Fault::because(Exit::Config, "os-release", error))?;
     let passwd = std::fs::read_to_string("/etc/passwd")
         .map_err(|error| Fault::because(Exit::OsErr, "cannot read /etc/passwd", error))?;
     let users = Users::from_passwd(&passwd)?;
@@ -71,7 +76,7 @@ fn serve() -> Result<Infallible, Fault> {
         let what = format!("the supervisor is not locked down as required: {missing}");
         return Err(Fault::new(Exit::NoPerm, what));
     }
-    let supervisor = Supervisor::new(config.required, kept);
+    let supervisor = Supervisor::new(config.required, kept).running(epoch);
     let briefing = Briefing { config, roots };
     Reception::new(
         briefing, store, site, users, inherited, watchdog, supervisor,

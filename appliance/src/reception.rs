@@ -221,6 +221,11 @@ impl Reception {
                     .send(&SupervisorToRole::Farewell(farewell))?;
                 Ok(())
             }
+            Act::RaiseRollback(to) => {
+                self.channel(Role::Tpm)?
+                    .send(&SupervisorToRole::RaiseRollback(to))?;
+                Ok(())
+            }
             Act::Forget => {
                 let changes = self.site.trial.end();
                 self.change_network(&changes)?;

@@ -18,6 +18,7 @@ use crate::config::Required;
 use crate::lockdown::missing;
 use crate::ownership::Owned;
 use crate::roles::{EDGES, EdgeRow, ROLES, edges_of, row_of};
+use crate::rollback::Rollback;
 use crate::store::Kept;
 
 /// The most names that the roles may count under, together.
@@ -52,6 +53,7 @@ pub struct Supervisor {
     time: KnownTime,
     /// The end that tpm was told to bring about.
     farewell: Option<Farewell>,
+    rollback: Rollback,
     home: bool,
     /// Whether a policy stands, as the engine last said; a restored one does before the first lease.
     in_force: bool,
@@ -75,6 +77,7 @@ impl Supervisor {
             quarantine: None,
             time: KnownTime::default(),
             farewell: None,
+            rollback: Rollback::Settled,
             home: false,
             in_force: false,
             roles: BTreeMap::new(),
@@ -85,6 +88,13 @@ impl Supervisor {
             qkd: BTreeMap::new(),
             counters: BTreeMap::new(),
         }
+    }
+
+    /// Says which rollback epoch the running image has, if it has one.
+    #[must_use]
+    pub fn running(mut self, epoch: Option<u64>) -> Self {
+        self.rollback = epoch.map_or(Rollback::Settled, Rollback::Due);
+        self
     }
 
     /// Whose the appliance is, if anybody's.
@@ -171,6 +181,7 @@ impl Supervisor {
                 self.lease_ends = Some(now.after(lives));
                 let mut acts = self.step(Event::LeaseAccepted)?;
                 acts.extend(self.policy_in_force(self.in_force)?);
+                acts.extend(self.raise_rollback());
                 Ok(acts)
             }
             (Some(Standing::Started), Role::Engine, Said::LeaseLost) => {
@@ -178,7 +189,9 @@ impl Supervisor {
                 Err(Fault::new(Exit::TempFail, "quarantined: no live lease"))
             }
             (Some(Standing::Started), Role::Engine, Said::PolicyInForce(stands)) => {
-                self.policy_in_force(stands)
+                let mut acts = self.policy_in_force(stands)?;
+                acts.extend(self.raise_rollback());
+                Ok(acts)
             }
             (Some(Standing::Started), Role::Engine, Said::Tunnel(report)) => {
                 self.tunnels.insert(report.reqid, *report);
@@ -212,6 +225,11 @@ impl Supervisor {
                 if self.farewell == Some(farewell) =>
             {
                 Ok(self.end(farewell))
+            }
+            (Some(Standing::Started), Role::Tpm, Said::RollbackFloor(stands))
+                if matches!(self.rollback, Rollback::Told(_)) =>
+            {
+                Ok(self.raised(stands))
             }
             (Some(Standing::Started), Role::Bootstrap, Said::OwnerFound) => {
                 self.step(Event::OwnerFound)
@@ -305,7 +323,7 @@ impl Supervisor {
         self.kept = kept;
         let since = self.owned().map_or(0, Owned::since);
         self.learn(KnownTime {
-            floor: found.time.max(since),
+            floor: found.floors.time.unwrap_or_default().max(since),
             owner: None,
         });
         let mut acts: Vec<_> = settled
@@ -406,6 +424,24 @@ impl Supervisor {
             // The engine repeats what is known already.
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Lets no image of before the running one count any more, once this one protects traffic on a
+    /// lease of this boot: until then the one before it may be needed.
+    fn raise_rollback(&mut self) -> Option<Act> {
+        let works = self.state == Lifecycle::Operational && self.is_started(Role::Tpm);
+        if works { self.rollback.tell() } else { None }.map(Act::RaiseRollback)
+    }
+
+    /// Takes tpm's answer; what was not done is asked for again with the next lease.
+    fn raised(&mut self, stands: Option<u64>) -> Vec<Act> {
+        let Some(epoch) = self.rollback.answered(stands) else {
+            return Vec::new();
+        };
+        self.count("rollback-floor-refused");
+        vec![Act::Warn(format!(
+            "the rollback floor is not raised to {epoch}"
+        ))]
     }
 
     fn counted(&mut self, role: Role, name: &str, total: u64) -> Result<Vec<Act>, Fault> {

@@ -21,7 +21,7 @@ use bartizan::ownership::OwnershipError;
 use bartizan::roles::ROLES;
 use bartizan::store::{Kept, Store};
 use bartizan::supervisor::Supervisor;
-use bartizan_model::identity::{Farewell, LdevidFound, TpmFound};
+use bartizan_model::identity::{Farewell, Floors, LdevidFound, TpmFound};
 use bartizan_model::ids::Thumbprint;
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Role, RoleToSupervisor as Said};
@@ -34,8 +34,8 @@ const NOW: BootTime = BootTime(Duration::from_secs(1000));
 fn a_cut_at_any_moment_of_an_enrolment_leaves_no_box_in_quarantine() {
     let steps = World::new(usize::MAX).enrol_for_good();
     assert_eq!(
-        steps, 5,
-        "draft, whole draft, its name, the TPM, its last name"
+        steps, 6,
+        "the floor, draft, whole draft, its name, the TPM, its last name"
     );
     for first in 0..=steps {
         // And again while the box finds its way back.
@@ -56,7 +56,7 @@ fn a_cut_at_any_moment_of_an_enrolment_leaves_no_box_in_quarantine() {
 
 #[test]
 fn an_ldevid_never_stands_without_its_ownership_on_the_disk() {
-    for cut in 0..=5 {
+    for cut in 0..=6 {
         let mut world = World::new(cut);
         let _cut = world.live();
         let kept = world.store().read().unwrap();
@@ -66,6 +66,28 @@ fn an_ldevid_never_stands_without_its_ownership_on_the_disk() {
             other => panic!("after {cut} steps: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_tpm_that_is_cleared_at_any_moment_of_an_enrolment_is_noticed_once_there_was_an_ownership() {
+    let mut noticed = 0;
+    for cut in 0..=6 {
+        let mut world = World::new(cut);
+        let _cut = world.live();
+        let kept = world.store().read().unwrap();
+        (world.tpm, world.floor) = (None, None);
+        let supervisor = world.start();
+        let expected = if matches!(kept, Kept::Nobody) {
+            Lifecycle::Discovering
+        } else {
+            noticed += 1;
+            Lifecycle::Quarantined
+        };
+        assert_eq!(supervisor.0.state(), expected, "after {cut} steps");
+        // And what showed it stays.
+        assert!(!supervisor.1.contains(&Act::Discard), "after {cut} steps");
+    }
+    assert_eq!(noticed, 3, "pending, kept by the TPM, and owned");
 }
 
 #[test]
@@ -80,7 +102,7 @@ fn nothing_but_a_pending_ownership_is_settled() {
             let found = TpmFound {
                 ldevid,
                 retired,
-                time: 0,
+                floors: floors(Some(3)),
             };
             for kept in [
                 Kept::Nobody,
@@ -98,6 +120,14 @@ fn nothing_but_a_pending_ownership_is_settled() {
             let open = retired || ldevid == LdevidFound::Foreign;
             assert_eq!(settled.is_none(), open, "{found:?}");
             assert_eq!(matches!(kept, Kept::Pending(_)), open, "{found:?}");
+            // Without its floor, one that has no key was not left behind by a cut alone.
+            for lower in [None, Some(2)] {
+                let floors = floors(lower);
+                let (kept, settled) = settle(TpmFound { floors, ..found }, pending());
+                let open = open || ldevid == LdevidFound::Absent;
+                assert_eq!(settled.is_none(), open, "{found:?}");
+                assert_eq!(matches!(kept, Kept::Pending(_)), open, "{found:?}");
+            }
         }
     }
 }
@@ -110,6 +140,8 @@ struct Cut;
 struct World {
     folder: PathBuf,
     tpm: Option<Thumbprint>,
+    /// The TPM's floor of ownership.
+    floor: Option<u64>,
     left: usize,
     steps: usize,
 }
@@ -120,6 +152,7 @@ impl World {
         Self {
             folder,
             tpm: None,
+            floor: None,
             left,
             steps: 0,
         }
@@ -145,8 +178,8 @@ impl World {
         Err(Cut)
     }
 
-    /// One boot: it ends where the supervisor begins again, or has an owner.
-    fn boot(&mut self) -> Result<Lifecycle, Cut> {
+    /// Begins a boot: what the TPM holds is found.
+    fn start(&self) -> (Supervisor, Vec<Act>) {
         let mut supervisor = Supervisor::new(Required::ALL, self.store().read().unwrap());
         for row in ROLES {
             assert!(supervisor.joins(row.role));
@@ -159,11 +192,17 @@ impl World {
                 Some(_) => LdevidFound::Usable,
             },
             retired: false,
-            time: 0,
+            floors: floors(self.floor),
         };
         let acts = supervisor
             .hears(NOW, Role::Tpm, Said::Found(found))
             .unwrap();
+        (supervisor, acts)
+    }
+
+    /// One boot: it ends where the supervisor begins again, or has an owner.
+    fn boot(&mut self) -> Result<Lifecycle, Cut> {
+        let (mut supervisor, acts) = self.start();
         self.carry_out(&mut supervisor, acts)?;
         let state = supervisor.state();
         match state {
@@ -173,7 +212,11 @@ impl World {
             ),
             Lifecycle::Discovering => {
                 assert_eq!(self.tpm, None);
-                let enrolled = Said::Enrolled(Box::new(owner::owned().ownership().clone()));
+                let ownership = owner::owned().ownership().clone();
+                if self.floor != Some(ownership.epoch) {
+                    self.step(|world| world.floor = Some(ownership.epoch))?;
+                }
+                let enrolled = Said::Enrolled(Box::new(ownership));
                 for said in [Said::OwnerFound, enrolled] {
                     let acts = supervisor.hears(NOW, Role::Bootstrap, said).unwrap();
                     self.carry_out(&mut supervisor, acts)?;
@@ -226,6 +269,13 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+fn floors(ownership: Option<u64>) -> Floors {
+    Floors {
+        ownership,
+        ..Floors::default()
     }
 }
 

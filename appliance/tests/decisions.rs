@@ -135,6 +135,44 @@ fn peer_and_qkd_get_their_ends_with_the_first_lease() {
 }
 
 #[test]
+fn an_image_closes_the_epochs_before_it_once_it_protects_traffic_on_a_lease_and_not_before() {
+    let mut supervisor = supervisor().running(Some(7));
+    let raise = Act::RaiseRollback(7);
+    let mut acts = lock_all_down(&mut supervisor);
+    let mut hear = |role, said| supervisor.hears(NOW, role, said).unwrap();
+    // A policy that was restored stands before the first lease of a boot.
+    acts.extend(hear(Role::Engine, Said::PolicyInForce(true)));
+    assert!(!acts.contains(&raise));
+    let acts = hear(Role::Engine, Said::LeaseAccepted(LEASE));
+    let told = Act::Tell(Role::Tpm, Lifecycle::Operational);
+    assert_eq!(count(&acts, raise.clone()), 1);
+    assert!(place(&acts, told) < place(&acts, raise.clone()));
+    assert_eq!(hear(Role::Engine, Said::LeaseAccepted(LEASE)), []);
+    // What the TPM did not do is asked for again; what it did is not.
+    for short in [None, Some(6)] {
+        let acts = hear(Role::Tpm, Said::RollbackFloor(short));
+        assert!(matches!(acts.as_slice(), [Act::Warn(_)]), "{acts:?}");
+        let again = hear(Role::Engine, Said::LeaseAccepted(LEASE));
+        assert_eq!(again, core::slice::from_ref(&raise));
+    }
+    assert_eq!(hear(Role::Tpm, Said::RollbackFloor(Some(7))), []);
+    assert_eq!(hear(Role::Engine, Said::LeaseAccepted(LEASE)), []);
+    let unasked = supervisor.hears(NOW, Role::Tpm, Said::RollbackFloor(Some(7)));
+    assert_eq!(unasked.unwrap_err().exit(), Exit::Protocol);
+}
+
+#[test]
+fn what_is_no_image_raises_no_floor() {
+    let mut supervisor = supervisor().running(None);
+    lock_all_down(&mut supervisor);
+    for said in [Said::LeaseAccepted(LEASE), Said::PolicyInForce(true)] {
+        let acts = supervisor.hears(NOW, Role::Engine, said).unwrap();
+        assert!(!acts.iter().any(|act| matches!(act, Act::RaiseRollback(_))));
+    }
+    assert_eq!(supervisor.state(), Lifecycle::Operational);
+}
+
+#[test]
 fn a_role_that_comes_late_gets_what_the_others_have() {
     let mut supervisor = supervisor();
     for row in ROLES.iter().filter(|row| row.role != Role::Qkd) {
@@ -463,7 +501,7 @@ fn found(ldevid: LdevidFound) -> Said {
     Said::Found(TpmFound {
         ldevid,
         retired: false,
-        time: 0,
+        floors: bartizan_model::identity::Floors::default(),
     })
 }
 

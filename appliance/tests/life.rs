@@ -305,7 +305,7 @@ fn begin_with(kept: Kept, ldevid: LdevidFound, retired: bool) -> (Supervisor, Ve
     let found = Said::Found(TpmFound {
         ldevid,
         retired,
-        time: 0,
+        floors: bartizan_model::identity::Floors::default(),
     });
     let acts = supervisor.hears(NOW, Role::Tpm, found).unwrap();
     for row in ROLES {

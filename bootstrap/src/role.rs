@@ -98,7 +98,8 @@ async fn serve(
                         | SupervisorToRole::Start(_)
                         | SupervisorToRole::Ldevid(_)
                         | SupervisorToRole::Farewell(_)
-                        | SupervisorToRole::Time(_),
+                        | SupervisorToRole::Time(_)
+                        | SupervisorToRole::RaiseRollback(_),
                     ) => {
                         return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                     }

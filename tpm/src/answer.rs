@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bartizan_model::identity::{Farewell, KeyName, LdevidFound, Log, TpmFound, TpmIdentity};
+use bartizan_model::identity::{Farewell, Floor, KeyName, LdevidFound, Log, TpmFound, TpmIdentity};
 use bartizan_model::ids::OrderId;
 use bartizan_model::message::{FromTpm, ToTpm};
 use bartizan_process::journal::{self, Level};
@@ -87,14 +87,14 @@ impl Prepared {
             Err(error) => return Err(error),
         };
         let retired = is_retired(tpm)?;
-        let time = floor::read_all(tpm)?.time.unwrap_or_default();
+        let floors = floor::read_all(tpm)?;
         Ok((
             keys,
             ldevid,
             TpmFound {
                 ldevid: state,
                 retired,
-                time,
+                floors,
             },
         ))
     }
@@ -165,6 +165,29 @@ impl Prepared {
             }
             done => done,
         }
+    }
+
+    /// Raises the rollback floor and says where it stands; nothing if the TPM does not do it.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`] if the TPM is lost.
+    pub(crate) fn raise_rollback(&mut self, to: u64) -> Result<Option<u64>, TpmError> {
+        match floor::raise_to(&mut self.tpm, Floor::Rollback, to) {
+            Err(error) if error.is_passing() => {
+                self.recover(&error)?;
+                floor::raise_to(&mut self.tpm, Floor::Rollback, to)
+            }
+            stands => stands,
+        }
+        .map(Some)
+        .or_else(|error| match error.told() {
+            Some(_code) => {
+                journal::log(Level::Warn, format_args!("{error}"));
+                Ok(None)
+            }
+            None => Err(error),
+        })
     }
 
     fn recover(&mut self, error: &TpmError) -> Result<(), TpmError> {

@@ -36,6 +36,18 @@ pub(crate) fn raise(tpm: &mut Tpm, floor: Floor, to: u64) -> Result<(), TpmError
     }
 }
 
+/// Raises a floor unless it is as high already; says where it stands then.
+///
+/// # Errors
+///
+/// What the TPM says.
+pub(crate) fn raise_to(tpm: &mut Tpm, floor: Floor, to: u64) -> Result<u64, TpmError> {
+    match read(tpm, floor)? {
+        Some(stands) if stands >= to => Ok(stands),
+        _ => raise(tpm, floor, to).map(|()| to),
+    }
+}
+
 /// Makes those that are missing, at 0: from now on a missing one is a fault.
 pub(crate) fn complete(tpm: &mut Tpm) -> Result<(), TpmError> {
     for floor in ALL {

@@ -123,11 +123,6 @@ const PERMITTED: &[Row] = &[
         states: &[Attesting, Attested, Operational, Quarantined],
         requests: &[Request::SignLdevid, Request::Quote, Request::ReadLog],
     },
-    Row {
-        role: Role::Control,
-        states: &[Attested, Operational],
-        requests: &[Request::RaiseRollback, Request::RaiseTime],
-    },
     // The links that keys come from, while a lease lives.
     Row {
         role: Role::Peer,
@@ -175,8 +170,8 @@ mod tests {
             lines,
             [
                 "Control Attesting: SignLdevid Quote ReadLog",
-                "Control Attested: SignLdevid Quote ReadLog RaiseRollback RaiseTime",
-                "Control Operational: SignLdevid Quote ReadLog RaiseRollback RaiseTime",
+                "Control Attested: SignLdevid Quote ReadLog",
+                "Control Operational: SignLdevid Quote ReadLog",
                 "Control Quarantined: SignLdevid Quote ReadLog",
                 "Peer Attested: SignLdevid",
                 "Peer Operational: SignLdevid",

@@ -156,6 +156,16 @@ impl TpmRole {
                 self.supervisor.send(&RoleToSupervisor::Gone(how))?;
                 Ok(())
             }
+            (SupervisorToRole::RaiseRollback(to), _) => {
+                let stands = if self.state == Lifecycle::Operational {
+                    self.prepared.raise_rollback(to).map_err(fault)?
+                } else {
+                    None
+                };
+                self.supervisor
+                    .send(&RoleToSupervisor::RollbackFloor(stands))?;
+                Ok(())
+            }
             (
                 SupervisorToRole::End(_)
                 | SupervisorToRole::Start(_)

@@ -154,7 +154,8 @@ impl Control {
                             | SupervisorToRole::Start(_)
                             | SupervisorToRole::Farewell(_)
                             | SupervisorToRole::Sources(_)
-                            | SupervisorToRole::KeepLdevid,
+                            | SupervisorToRole::KeepLdevid
+                            | SupervisorToRole::RaiseRollback(_),
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

@@ -189,7 +189,8 @@ impl Neighbours {
                     | SupervisorToRole::Farewell(_)
                     | SupervisorToRole::Sources(_)
                     | SupervisorToRole::Time(_)
-                    | SupervisorToRole::KeepLdevid,
+                    | SupervisorToRole::KeepLdevid
+                    | SupervisorToRole::RaiseRollback(_),
                     _,
                 ) => {
                     return Err(Fault::new(

@@ -125,8 +125,9 @@ pub struct TpmFound {
     pub ldevid: LdevidFound,
     /// The owner ordered the end of this box.
     pub retired: bool,
-    /// [`Floor::Time`]; 0 if it was never written.
-    pub time: u64,
+    /// The floors. A box raises the one of ownership before it keeps an ownership, so one that is
+    /// missing beside an ownership was cleared away.
+    pub floors: Floors,
 }
 
 /// An LDevID key, as it was found.

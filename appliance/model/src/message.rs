@@ -104,6 +104,8 @@ pub enum SupervisorToRole {
     Time(KnownTime),
     /// Bootstrap: the ownership is on the disk, so that the TPM may keep the LDevID.
     KeepLdevid,
+    /// Tpm: this image works, so none of an earlier rollback epoch counts from now on.
+    RaiseRollback(u64),
 }
 
 /// From any role to the supervisor.
@@ -153,6 +155,9 @@ pub enum RoleToSupervisor {
     Qkd(Box<QkdReport>),
     /// Engine: no tunnel uses keys shared with this peer any more.
     QkdGone(SaeId),
+    /// Tpm: the answer to the order to raise the rollback floor. Where it stands, or nothing if the
+    /// TPM did not do it.
+    RollbackFloor(Option<u64>),
 }
 
 /// What a role's lock-down achieved.

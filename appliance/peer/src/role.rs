@@ -129,7 +129,8 @@ impl Peer {
                             | SupervisorToRole::Start(_)
                             | SupervisorToRole::Farewell(_)
                             | SupervisorToRole::Sources(_)
-                            | SupervisorToRole::KeepLdevid,
+                            | SupervisorToRole::KeepLdevid
+                            | SupervisorToRole::RaiseRollback(_),
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

@@ -146,7 +146,8 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
                 | SupervisorToRole::Ldevid(_)
                 | SupervisorToRole::Farewell(_)
                 | SupervisorToRole::Sources(_)
-                | SupervisorToRole::KeepLdevid,
+                | SupervisorToRole::KeepLdevid
+                | SupervisorToRole::RaiseRollback(_),
                 _,
             ) => {
                 return Err(Fault::new(

@@ -47,7 +47,8 @@ impl Vocabulary for SupervisorToRole {
             | Self::Farewell(_)
             | Self::Sources(_)
             | Self::Time(_)
-            | Self::KeepLdevid => Beside::Nothing,
+            | Self::KeepLdevid
+            | Self::RaiseRollback(_) => Beside::Nothing,
         }
     }
 }

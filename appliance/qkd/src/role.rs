@@ -206,7 +206,8 @@ impl Qkd {
                             | SupervisorToRole::Ldevid(_)
                             | SupervisorToRole::Farewell(_)
                             | SupervisorToRole::Sources(_)
-                            | SupervisorToRole::KeepLdevid,
+                            | SupervisorToRole::KeepLdevid
+                            | SupervisorToRole::RaiseRollback(_),
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

@@ -136,7 +136,7 @@ impl Live {
             let found = TpmFound {
                 ldevid: self.found,
                 retired: false,
-                time: 0,
+                floors: bartizan_model::identity::Floors::default(),
             };
             end.send(&RoleToSupervisor::Found(found)).unwrap();
             assert!(self.notice().0.starts_with("STATUS="));

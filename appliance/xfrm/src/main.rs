@@ -123,7 +123,8 @@ fn hear_supervisor(supervisor: &mut SupervisorChannel) -> Result<(), Fault> {
             | SupervisorToRole::Farewell(_)
             | SupervisorToRole::Sources(_)
             | SupervisorToRole::Time(_)
-            | SupervisorToRole::KeepLdevid => {
+            | SupervisorToRole::KeepLdevid
+            | SupervisorToRole::RaiseRollback(_) => {
                 return Err(Fault::new(Exit::Protocol, "a word out of turn"));
             }
         }

@@ -3,11 +3,11 @@
 use bartizan_model::{
     identity::{Floor, Floors},
     lifecycle::Lifecycle,
-    message::{FromTpm, ToTpm},
+    message::{FromTpm, RoleToSupervisor, SupervisorToRole, ToTpm},
 };
 
 use crate::boot::Boot;
-use crate::role::{BOOTSTRAP, ORDER, Role};
+use crate::role::{BOOTSTRAP, CONTROL, ORDER, PEER, QKD, Role, wait_for};
 
 fn raise(floor: Floor, to: u64) -> ToTpm {
     ToTpm::RaiseFloor {
@@ -45,6 +45,36 @@ fn a_floor_rises_and_never_falls() {
     assert_eq!(floors(&mut role), expected);
     // It is the TPM that remembers.
     assert_eq!(floors(&mut role.again()), expected);
+}
+
+#[test]
+fn the_rollback_floor_rises_at_the_supervisors_word_while_the_box_works_and_at_nobody_elses() {
+    let (mut role, _key) = Role::owned();
+    let tell = |role: &mut Role, to| {
+        let order = SupervisorToRole::RaiseRollback(to);
+        role.supervisor.send(&order).unwrap();
+        loop {
+            let word = wait_for(&mut role.supervisor);
+            if let RoleToSupervisor::RollbackFloor(stands) = word {
+                return stands;
+            }
+            assert!(matches!(word, RoleToSupervisor::Counted { .. }), "{word:?}");
+        }
+    };
+    for state in Lifecycle::ALL {
+        role.enter(state);
+        let expected = (state == Lifecycle::Operational).then_some(4);
+        assert_eq!(tell(&mut role, 4), expected, "{state:?}");
+        for edge in [CONTROL, PEER, QKD, BOOTSTRAP] {
+            let refused = role.ask(edge, &raise(Floor::Rollback, 9));
+            assert_eq!(refused, FromTpm::NotPermitted(ORDER), "{state:?} {edge}");
+        }
+    }
+    role.enter(Lifecycle::Operational);
+    assert_eq!(tell(&mut role, 3), Some(4), "it does not fall");
+    assert_eq!(tell(&mut role, 6), Some(6));
+    let mut role = role.again();
+    assert_eq!(floors(&mut role).rollback, Some(6));
 }
 
 #[test]

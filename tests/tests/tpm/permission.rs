@@ -68,7 +68,7 @@ fn every_neighbour_gets_what_the_state_grants() {
             }
         }
     }
-    assert_eq!(granted, 32);
+    assert_eq!(granted, 28);
 }
 
 /// One neighbour's heap of requests does not keep another's one waiting: in every round each has

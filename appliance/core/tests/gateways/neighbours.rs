@@ -155,6 +155,7 @@ impl World {
             | RoleToSupervisor::OwnerFound
             | RoleToSupervisor::Enrolled(_)
             | RoleToSupervisor::LdevidKept
+            | RoleToSupervisor::RollbackFloor(_)
             | RoleToSupervisor::Gone(_) => panic!("not the engine's word: {message:?}"),
         }
     }

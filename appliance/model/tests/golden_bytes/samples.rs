@@ -48,6 +48,7 @@ pub(crate) fn supervisor_to_role() -> Vec<SupervisorToRole> {
         owner: Some(moment()),
     }));
     all.push(SupervisorToRole::KeepLdevid);
+    all.push(SupervisorToRole::RaiseRollback(7));
     all
 }
 
@@ -210,7 +211,11 @@ pub(crate) fn role_to_supervisor() -> Vec<RoleToSupervisor> {
         RoleToSupervisor::Found(TpmFound {
             ldevid: LdevidFound::Unusable,
             retired: false,
-            time: 1_700_000_000,
+            floors: Floors {
+                ownership: Some(3),
+                rollback: None,
+                time: Some(1_700_000_000),
+            },
         }),
         RoleToSupervisor::OwnerFound,
         RoleToSupervisor::Enrolled(Box::new(ownership())),
@@ -220,6 +225,7 @@ pub(crate) fn role_to_supervisor() -> Vec<RoleToSupervisor> {
         RoleToSupervisor::LdevidKept,
         RoleToSupervisor::Qkd(Box::new(qkd_report())),
         RoleToSupervisor::QkdGone(SaeId::try_from("sae-b").unwrap()),
+        RoleToSupervisor::RollbackFloor(Some(7)),
     ]
 }
 
