@@ -6,10 +6,11 @@ use std::path::Path;
 use crate::USAGE;
 use crate::fault::Fault;
 
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "--binaries",
     "--cache",
     "--configuration",
+    "--enrol",
     "--epoch",
     "--keys",
     "--lock",
@@ -47,6 +48,10 @@ impl Arguments {
     pub(crate) fn required(&self, name: &str) -> Result<&str, Fault> {
         let value = self.options.get(name).map(String::as_str);
         value.ok_or_else(|| missing(name))
+    }
+
+    pub(crate) fn optional(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
     }
 
     pub(crate) fn folder(&self, name: &str) -> Result<&Path, Fault> {

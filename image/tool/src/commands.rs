@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod bundle;
+mod flash;
 mod keys;
 mod opened;
 mod rim;
@@ -14,6 +15,7 @@ use crate::arguments::Arguments;
 use crate::fault::Fault;
 
 pub(crate) use bundle::bundle;
+pub(crate) use flash::flash;
 pub(crate) use keys::keys;
 pub(crate) use rim::rim;
 pub(crate) use sbom::sbom;

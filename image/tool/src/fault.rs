@@ -1,5 +1,7 @@
 //! Why nothing came of it.
 
+use bartizan_image::flash::FlashError;
+use bartizan_image::flash::layout::LayoutError;
 use bartizan_image::pe::PeError;
 use bartizan_image::prediction::PredictionError;
 use bartizan_image::secure_boot::VariableError;
@@ -76,6 +78,14 @@ pub(crate) enum Fault {
     Verity(#[source] VerityError),
     #[error("the {0}")]
     Pe(Part, #[source] PeError),
+    #[error("{disk}: {why}")]
+    Disk { disk: String, why: &'static str },
+    #[error("the image does not go to this disk")]
+    Layout(#[source] LayoutError),
+    #[error("the disk is not flashed, and boots nothing until it is")]
+    Flash(#[source] FlashError),
+    #[error("there is no randomness")]
+    Random(#[source] std::io::Error),
     #[error("the {0} is not what the rest of the bundle is")]
     Disagrees(&'static str),
 }

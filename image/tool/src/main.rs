@@ -21,10 +21,13 @@ usage: image keys KEYS
        image bundle --keys KEYS --machine NAME --min-version VERSION BUILT BUNDLE
        image verify --keys KEYS BUNDLE
        image inspect --keys KEYS BUNDLE
+       image flash --keys KEYS [--enrol KEYS] BUNDLE DISK
 
 KEYS     a folder: PK, KEK, db (.key, .crt, .auth), pcr (.key, .pub), and release/, the keys that
          sign reference values and manifests; `keys` makes it, and refuses one that is there
 BUILT    the folder that `build` wrote; `rim` and `sbom` add rim.cose and sbom.json to it
+DISK     a whole disk that nothing uses, or a file of a disk's size; all that is on it is lost.
+         With --enrol, a box whose firmware is in setup mode takes PK, KEK and db from it
 ";
 
 /// sysexits: the command line is wrong.
@@ -68,6 +71,7 @@ fn run() -> Result<String, Fault> {
         "sbom" => commands::sbom(&arguments),
         "bundle" => commands::bundle(&arguments),
         "verify" => commands::verify(&arguments),
+        "flash" => commands::flash(&arguments),
         "inspect" => commands::inspect(&arguments),
         _ => Err(Fault::Usage(USAGE.to_owned())),
     }

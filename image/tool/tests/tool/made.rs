@@ -104,6 +104,7 @@ fn built(folder: &Path) {
 
 const BUNDLE: &str = "bundle --keys keys --machine test --min-version 1.0 built bundle";
 const SBOM: &str = "sbom --lock Cargo.lock --namespace https://example.org/1.2 built";
+const FLASH: &str = "flash --keys keys --enrol keys bundle disk";
 const RIM: &str = "rim --keys keys --name test built";
 
 #[test]
@@ -314,6 +315,63 @@ fn the_bill_of_materials_names_every_crate_and_package_once() {
     assert_eq!(to.len(), 3);
     for id in to.iter().chain([&contains["from"]]) {
         assert_eq!(ids.iter().filter(|known| **known == id).count(), 1);
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_flashed_disk_is_what_others_read_as_one_and_a_refused_bundle_writes_nothing() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = scratch("flash");
+    built(&folder);
+    image(&folder, RIM).unwrap();
+    image(&folder, SBOM).unwrap();
+    image(&folder, BUNDLE).unwrap();
+    let disk = folder.join("disk");
+    let new = || {
+        fs::File::create(&disk)
+            .unwrap()
+            .set_len(1400 << 20)
+            .unwrap();
+    };
+
+    let good = fs::read(folder.join("bundle")).unwrap();
+    let untouched = |bytes: &[u8], words: &str| {
+        new();
+        fs::write(folder.join("bundle"), bytes).unwrap();
+        image(&folder, words).unwrap_err();
+        assert_eq!(fs::metadata(&disk).unwrap().blocks(), 0, "{words}");
+    };
+    untouched(&good[..good.len() - 1], FLASH);
+    for at in [60, 4000, good.len() - 1] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        untouched(&bytes, FLASH);
+    }
+    image(&folder, "keys others").unwrap();
+    untouched(&good, "flash --keys others bundle disk");
+    untouched(&good, "flash --keys keys --enrol others bundle disk");
+
+    new();
+    let said = image(&folder, FLASH).unwrap();
+    assert!(said.contains(" bytes written, "), "{said}");
+    let again = image(&folder, FLASH).unwrap();
+    assert_ne!(again, said);
+    run("/sbin/sfdisk", &folder, &["--verify", "disk"]).unwrap();
+    let bytes = fs::read(&disk).unwrap();
+    let root = fs::read(folder.join("built/root")).unwrap();
+    assert!(bytes[513 << 20..].starts_with(&root));
+    fs::write(folder.join("esp"), &bytes[1 << 20..513 << 20]).unwrap();
+    let judged = run("/sbin/fsck.vfat", &folder, &["-n", "-v", "esp"]).unwrap();
+    assert!(judged.contains(" files, "), "{judged}");
+    for (inside, file) in [
+        ("::EFI/BOOT/BOOTX64.EFI", "built/boot.efi"),
+        ("::EFI/Linux/bartizan_1.2+3.efi", "built/uki.efi"),
+        ("::loader/keys/auto/db.auth", "keys/db.auth"),
+    ] {
+        run("mcopy", &folder, &["-o", "-i", "esp", inside, "copy"]).unwrap();
+        let copy = fs::read(folder.join("copy")).unwrap();
+        assert!(copy == fs::read(folder.join(file)).unwrap(), "{inside}");
     }
     fs::remove_dir_all(&folder).unwrap();
 }
