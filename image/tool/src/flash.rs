@@ -67,9 +67,11 @@ pub struct Piece<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-/// Everything that is written to a disk, in two steps with a flush after each.
+/// Everything that is written to a disk, in three steps with a flush after each.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
+    /// What takes the old partition table away: no old table ever stands over new contents.
+    pub no_table: Vec<Piece<'a>>,
     /// All but the partition table, in the order in which it is written.
     pub contents: Vec<Piece<'a>>,
     /// The partition table, the backup copy first.
@@ -144,7 +146,7 @@ pub fn write(
 ) -> Result<Flashed, FlashError> {
     let mut flashed = Flashed::default();
     let (mut written, mut read_back) = (0, 0);
-    for step in [&plan.contents, &plan.table] {
+    for step in [&plan.no_table, &plan.contents, &plan.table] {
         for (region, offset, bytes) in chunks(step) {
             if put(region, offset, bytes, target)? {
                 flashed.written = flashed.written.saturating_add(length(bytes));
@@ -169,7 +171,8 @@ pub fn write(
 impl Plan<'_> {
     /// How many bytes are written, and read back.
     pub fn len(&self) -> u64 {
-        let pieces = self.contents.iter().chain(&self.table);
+        let contents = self.no_table.iter().chain(&self.contents);
+        let pieces = contents.chain(&self.table);
         pieces.fold(0, |sum, piece| sum.saturating_add(length(&piece.bytes)))
     }
 

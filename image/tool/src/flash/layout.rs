@@ -113,15 +113,12 @@ pub fn plan<'a>(
     };
     let empty = vec![0; usize::try_from(GRAIN).map_err(|_| LayoutError::Definition)?];
     let wiped = vec![0; usize::try_from(WIPED).map_err(|_| LayoutError::Definition)?];
-    let mut pieces = vec![
+    let backup = found.saturating_sub(GRAIN);
+    let no_table = vec![
         piece(Region::NoTable, 0, Cow::Owned(empty.clone())),
-        piece(
-            Region::NoTable,
-            found.saturating_sub(GRAIN),
-            Cow::Owned(empty),
-        ),
-        piece(Region::Var, end, Cow::Owned(wiped)),
+        piece(Region::NoTable, backup, Cow::Owned(empty)),
     ];
+    let mut pieces = vec![piece(Region::Var, end, Cow::Owned(wiped))];
     for extent in system_partition(disk, esp, contents)? {
         let offset = esp.begin.saturating_add(extent.offset);
         pieces.push(piece(Region::SystemPartition, offset, extent.bytes));
@@ -132,6 +129,7 @@ pub fn plan<'a>(
     pieces.push(borrowed(Region::Root, root, contents.root));
     pieces.push(borrowed(Region::HashTree, tree, contents.hash_tree));
     Ok(Plan {
+        no_table,
         contents: pieces,
         table: table(disk, random, &definitions, contents)?,
     })

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod made;
 #[cfg(test)]
+mod medium;
+#[cfg(test)]
 mod pe;
 #[cfg(test)]
 mod run;
