@@ -1,5 +1,7 @@
 //! From the factory to protected traffic with nobody typing, and out again.
 
+use std::time::Duration;
+
 use bartizan_tests::{
     in_guest,
     pki::Kind,
@@ -11,6 +13,9 @@ use bartizan_tests::{
     },
 };
 
+/// More than the controller's poll.
+const SOON: Duration = Duration::from_secs(20);
+
 #[test]
 fn boxes_of_both_kinds_go_from_power_on_to_operational_by_themselves() {
     let boot = Boot::uml().memory_mib(512);
@@ -18,9 +23,10 @@ fn boxes_of_both_kinds_go_from_power_on_to_operational_by_themselves() {
         let fleet = Fleet::from_factory(&uml(), [Kind::Idevid, Kind::Ek]);
         let tunnel = Tunnel::new(1, Covers::Lans(Family::V4));
         fleet.controller.apply(&plan(&[tunnel]), true);
-        let status = fleet.controller.status();
-        for node in &status.nodes {
-            assert_eq!(node.lifecycle.as_deref(), Some("operational"));
-        }
+        // The controller asks for the state in its own time.
+        fleet.controller.wait_for(SOON, "both operational", |status| {
+            let states = status.nodes.iter().map(|node| node.lifecycle.as_deref());
+            states.eq([Some("operational"); 2])
+        });
     });
 }
