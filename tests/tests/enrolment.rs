@@ -24,9 +24,11 @@ fn boxes_of_both_kinds_go_from_power_on_to_operational_by_themselves() {
         let tunnel = Tunnel::new(1, Covers::Lans(Family::V4));
         fleet.controller.apply(&plan(&[tunnel]), true);
         // The controller asks for the state in its own time.
-        fleet.controller.wait_for(SOON, "both operational", |status| {
-            let states = status.nodes.iter().map(|node| node.lifecycle.as_deref());
-            states.eq([Some("operational"); 2])
-        });
+        fleet
+            .controller
+            .wait_for(SOON, "both operational", |status| {
+                let states = status.nodes.iter().map(|node| node.lifecycle.as_deref());
+                states.eq([Some("operational"); 2])
+            });
     });
 }
