@@ -4,6 +4,7 @@ mod batches;
 mod clear;
 mod clock;
 mod events;
+mod forged;
 mod orders;
 mod output;
 mod reach;
