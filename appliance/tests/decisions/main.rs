@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use bartizan::act::Act;
 use bartizan::config::Required;
-use bartizan::lockdown::missing;
 use bartizan::roles::{ROLES, edges_of};
 use bartizan::store::Kept;
 use bartizan::supervisor::Supervisor;
 use bartizan_model::identity::{Farewell, LdevidFound, TpmFound};
 use bartizan_model::lifecycle::Lifecycle;
-use bartizan_model::message::{Achieved, Edge, Memory, Role, RoleToSupervisor as Said};
+use bartizan_model::message::{Edge, Role, RoleToSupervisor as Said};
 use bartizan_model::time::{BootTime, KnownTime, OwnerMoment};
 use bartizan_process::{Exit, Fault};
 
+#[path = "../locked/mod.rs"]
 mod locked;
+#[path = "../owner/mod.rs"]
 mod owner;
+mod required;
 
 use locked::achieved;
 
@@ -273,73 +275,6 @@ fn one_that_was_not_locked_down_may_come_again() {
 }
 
 #[test]
-fn less_than_required_stops_everything() {
-    let all = |change: fn(&mut Achieved)| {
-        let mut achieved = achieved(Role::Engine);
-        change(&mut achieved);
-        achieved
-    };
-    for (what, less) in [
-        ("landlock", all(|achieved| achieved.landlock = 6)),
-        ("seccomp", all(|achieved| achieved.seccomp = false)),
-        (
-            "no_new_privs",
-            all(|achieved| achieved.no_new_privs = false),
-        ),
-        ("undumpable", all(|achieved| achieved.undumpable = false)),
-        (
-            "capabilities",
-            all(|achieved| achieved.capabilities = false),
-        ),
-        ("memory", all(|achieved| achieved.memory = Memory::Locked)),
-        (
-            "memory",
-            all(|achieved| achieved.memory = Memory::NoSecrets),
-        ),
-    ] {
-        let mut supervisor = supervisor();
-        supervisor.joins(Role::Engine);
-        let fault = supervisor
-            .hears(NOW, Role::Engine, Said::LockedDown(less))
-            .unwrap_err();
-        assert_eq!(fault.exit(), Exit::NoPerm);
-        assert!(fault.to_string().ends_with(what), "{fault}");
-    }
-}
-
-#[test]
-fn a_kernel_that_lacks_something_is_named_in_the_configuration() {
-    let uml = required("landlock = 0\nseccomp = false\nmemory = \"mlock\"");
-    let mut least = achieved(Role::Engine);
-    least.landlock = 0;
-    least.seccomp = false;
-    least.memory = Memory::Locked;
-    assert_eq!(missing(&uml, true, &least), None);
-    assert_eq!(
-        missing(&uml, true, &achieved(Role::Engine)),
-        None,
-        "more is never wrong"
-    );
-    assert_eq!(
-        missing(&uml, false, &least),
-        Some("memory"),
-        "a role that should hold no secret"
-    );
-    for change in [
-        |achieved: &mut Achieved| achieved.no_new_privs = false,
-        |achieved: &mut Achieved| achieved.undumpable = false,
-        |achieved: &mut Achieved| achieved.capabilities = false,
-    ] {
-        let mut less = least;
-        change(&mut less);
-        assert!(
-            missing(&uml, true, &less).is_some(),
-            "not for the configuration to waive"
-        );
-    }
-}
-
-#[test]
 fn owner_time_is_told_to_those_that_judge_certificates_and_never_goes_back() {
     let mut supervisor = supervisor();
     let acts = lock_all_down(&mut supervisor);
@@ -503,13 +438,6 @@ fn found(ldevid: LdevidFound) -> Said {
         retired: false,
         floors: bartizan_model::identity::Floors::default(),
     })
-}
-
-fn required(table: &str) -> Required {
-    let shipped = include_str!("../appliance.toml");
-    let start = shipped.find("[required]").unwrap();
-    let text = format!("{}[required]\n{table}\n", &shipped[..start]);
-    bartizan::config::Config::parse(&text).unwrap().required
 }
 
 fn tunnel_gone() -> Said {
