@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod channel;
 #[cfg(test)]
+mod configs;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod largest;

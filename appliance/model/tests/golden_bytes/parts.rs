@@ -3,13 +3,17 @@
 use core::time::Duration;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bartizan_model::ids::{EntryName, Epoch, NodeId, Reqid, SaeId, Spi, TunnelId};
+use bartizan_model::config::KmeInterface;
+use bartizan_model::ids::{EntryName, Epoch, KmeText, NodeId, Reqid, SaeId, Spi, TunnelId};
 use bartizan_model::message::{SaId, SaInstall, SaListed};
 use bartizan_model::policy::{
     Action, Combiner, Dial, Direction, DontFragment, KemSource, Keying, Lifetime, Mode, Need,
     ParameterSet, Policy, Prefix, Protect, QkdPriority, QkdSource, Suite, TrafficSelector,
 };
-use bartizan_model::report::{Alarm, PairReport, SourceSet, TunnelReport, TunnelState};
+use bartizan_model::report::{
+    Alarm, BudgetLevel, BudgetReport, Latency, LinkCounts, LinkReason, LinkReport, LinkState,
+    PairReport, QkdReport, SourceSet, TunnelReport, TunnelState,
+};
 use bartizan_model::time::BootTime;
 
 pub(crate) fn policy() -> Policy {
@@ -151,4 +155,48 @@ pub(crate) fn entry() -> EntryName {
 
 pub(crate) fn node() -> NodeId {
     NodeId::try_from("gw-b.example").unwrap()
+}
+
+pub(crate) fn qkd_report() -> QkdReport {
+    QkdReport {
+        peer: SaeId::try_from("sae-b").unwrap(),
+        budget: BudgetReport {
+            level: BudgetLevel::Dry,
+            left: Some(301),
+            reserve: 1000,
+            rate: Some(3600),
+            minimum: 12,
+            tunnels: 2000,
+            waiting: 3,
+            taken: 300,
+            refused: 1,
+            without: 2,
+        },
+        links: vec![link_report()],
+    }
+}
+
+pub(crate) fn link_report() -> LinkReport {
+    LinkReport {
+        kme: NodeId::try_from("kme.example").unwrap(),
+        peer: SaeId::try_from("sae-b").unwrap(),
+        interface: KmeInterface::Etsi004Json,
+        state: LinkState::Degraded,
+        reason: Some(LinkReason::Slow),
+        said: Some(KmeText::try_from("no key").unwrap()),
+        stored_keys: Some(300),
+        prefetched: 4,
+        rate: Some(3600),
+        latency: Some(Latency { p50: 3, p99: 200 }),
+        counts: LinkCounts {
+            given: 1,
+            failed: 2,
+            zero: 3,
+            repeated: 4,
+            short: 5,
+            out_of_order: 6,
+            unused: 7,
+            wasted: 8,
+        },
+    }
 }

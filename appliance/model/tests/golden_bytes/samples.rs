@@ -1,20 +1,15 @@
 //! One message of every variant of every direction, in the order of the enums.
 
 use core::time::Duration;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use bartizan_model::config::{
-    Artifacts, BootstrapConfig, BootstrapServer, ControlConfig, Der, EngineConfig, Groups,
-    KmeConfig, KmeInterface, KmeTransport, PeerConfig, Purpose, QkdConfig, Reach, RoleConfig,
-    Sources, VerifierKeys, VoucherRoots, XfrmConfig,
-};
+use bartizan_model::config::Der;
 use bartizan_model::identity::{
     Certified, Credential, Endorsement, Farewell, Floor, Floors, KeyName, LdevidFound, Log,
     PcrSelection, Quoted, TpmFound, TpmIdentity,
 };
 use bartizan_model::ids::{
-    EditId, Epoch, KeyId, KmeText, LinkName, NodeId, Nonce, OrderId, SaeId, StreamName, Thumbprint,
-    TunnelId,
+    EditId, Epoch, KeyId, NodeId, Nonce, OrderId, SaeId, StreamName, Thumbprint, TunnelId,
 };
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{
@@ -23,17 +18,14 @@ use bartizan_model::message::{
     PeerToEngine, QkdToEngine, RoleToSupervisor, Side, Stage, Standing, SupervisorToRole, ToTpm,
     XfrmToEngine,
 };
-use bartizan_model::ownership::{Interface, Ownership, Port, Route, SiteNetwork};
-use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy, Prefix};
-use bartizan_model::report::{
-    Alarm, BudgetLevel, BudgetReport, Latency, LinkCounts, LinkReason, LinkReport, LinkState, Mix,
-    Notice, QkdRefusal, QkdReport,
-};
+use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy};
+use bartizan_model::report::{Alarm, BudgetLevel, LinkReason, LinkState, Mix, Notice, QkdRefusal};
 use bartizan_model::time::{BootTime, KnownTime, OwnerMoment};
 
+use crate::configs::{ownership, role_configs, sources};
 use crate::parts::{
-    both, entry, node, pair_report, policy, reqid, sa_id, sa_install, sa_listed, spi,
-    tunnel_report, v6,
+    both, entry, link_report, node, pair_report, policy, qkd_report, reqid, sa_id, sa_install,
+    sa_listed, spi, tunnel_report, v6,
 };
 
 pub(crate) fn supervisor_to_role() -> Vec<SupervisorToRole> {
@@ -56,133 +48,6 @@ fn moment() -> OwnerMoment {
     OwnerMoment {
         seconds: 1_800_000_000,
         at: BootTime(Duration::from_millis(1500)),
-    }
-}
-
-fn role_configs() -> [RoleConfig; 9] {
-    let v4 = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    let service = SocketAddr::new(v4, 4335);
-    let certificates = vec![Der(vec![0x30, 0x00])];
-    [
-        RoleConfig::Engine(Box::new(EngineConfig {
-            node: node(),
-            ldevid: Thumbprint([0x1d; 32]),
-            verifier: VerifierKeys {
-                es384: vec![4, 1, 2],
-                ml_dsa_65: vec![3, 4],
-            },
-        })),
-        RoleConfig::Xfrm(XfrmConfig::Unowned),
-        RoleConfig::Xfrm(XfrmConfig::Owned(Reach {
-            addresses: vec![v4, v6()],
-            peer_port: Some(9061),
-            services: vec![service],
-            datagrams: vec![service],
-            dhcp: true,
-        })),
-        RoleConfig::Control(ControlConfig {
-            node: node(),
-            controller: service,
-            controller_name: NodeId::try_from("controller.example").unwrap(),
-            anchors: certificates.clone(),
-            chain: certificates.clone(),
-            restored: true,
-        }),
-        RoleConfig::Peer(PeerConfig {
-            node: node(),
-            listen: vec![service],
-            anchors: certificates.clone(),
-            chain: certificates.clone(),
-        }),
-        RoleConfig::Qkd(QkdConfig { kmes: vec![kme()] }),
-        RoleConfig::Tpm,
-        bootstrap(Purpose::Enrol),
-        bootstrap(Purpose::Quarantine {
-            registrar: service,
-            name: NodeId::try_from("controller.example").unwrap(),
-            anchors: certificates,
-        }),
-    ]
-}
-
-fn kme() -> KmeConfig {
-    let certificates = vec![Der(vec![0x30, 0x00])];
-    KmeConfig {
-        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 4335),
-        name: NodeId::try_from("kme.example").unwrap(),
-        anchors: certificates.clone(),
-        sae: SaeId::try_from("sae-a").unwrap(),
-        chain: certificates,
-        groups: Groups::ClassicalAllowed,
-        interface: KmeInterface::Etsi004Binary,
-        transport: KmeTransport::Plain,
-        link: Some(LinkName::try_from("north").unwrap()),
-        least_rate: 256,
-    }
-}
-
-fn bootstrap(purpose: Purpose) -> RoleConfig {
-    RoleConfig::Bootstrap(Box::new(BootstrapConfig {
-        purpose,
-        manufacturer: VoucherRoots {
-            es384: Der(vec![0x30, 0x00]),
-            ml_dsa_65: vec![3, 4],
-        },
-        sources: sources(),
-        hw_model: "box".into(),
-        os_name: "bartizan".into(),
-        os_version: "1.0".into(),
-    }))
-}
-
-fn sources() -> Sources {
-    Sources {
-        media: Some(Artifacts {
-            conveyed_information: vec![1],
-            owner_certificate: vec![2],
-            ownership_voucher: vec![3],
-        }),
-        servers: vec![BootstrapServer {
-            host: "owner.example".into(),
-            port: 443,
-        }],
-        resolvers: vec![v6()],
-        domain: Some("example".into()),
-    }
-}
-
-fn ownership() -> Ownership {
-    let v4 = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    let certificates = vec![Der(vec![0x30, 0x00])];
-    Ownership {
-        node: node(),
-        epoch: 3,
-        anchors: certificates.clone(),
-        verifier: VerifierKeys {
-            es384: vec![4, 1, 2],
-            ml_dsa_65: vec![3, 4],
-        },
-        call_home: SocketAddr::new(v4, 4335),
-        registrar: SocketAddr::new(v4, 9443),
-        controller: NodeId::try_from("controller.example").unwrap(),
-        ldevid: certificates,
-        addresses: vec![v4, v6()],
-        peer_port: 9061,
-        kmes: vec![kme()],
-        network: SiteNetwork {
-            interfaces: vec![Interface {
-                port: Port::Wan0,
-                addresses: vec![(v4, 24)],
-                dhcp: false,
-            }],
-            routes: vec![Route {
-                destination: Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0).unwrap(),
-                gateway: v4,
-                port: Port::Wan0,
-            }],
-            dns: vec![v6()],
-            ntp: vec![v4],
-        },
     }
 }
 
@@ -464,50 +329,6 @@ pub(crate) fn engine_to_qkd() -> Vec<EngineToQkd> {
         },
         EngineToQkd::Cancel(order),
     ]
-}
-
-fn qkd_report() -> QkdReport {
-    QkdReport {
-        peer: SaeId::try_from("sae-b").unwrap(),
-        budget: BudgetReport {
-            level: BudgetLevel::Dry,
-            left: Some(301),
-            reserve: 1000,
-            rate: Some(3600),
-            minimum: 12,
-            tunnels: 2000,
-            waiting: 3,
-            taken: 300,
-            refused: 1,
-            without: 2,
-        },
-        links: vec![link_report()],
-    }
-}
-
-fn link_report() -> LinkReport {
-    LinkReport {
-        kme: NodeId::try_from("kme.example").unwrap(),
-        peer: SaeId::try_from("sae-b").unwrap(),
-        interface: KmeInterface::Etsi004Json,
-        state: LinkState::Degraded,
-        reason: Some(LinkReason::Slow),
-        said: Some(KmeText::try_from("no key").unwrap()),
-        stored_keys: Some(300),
-        prefetched: 4,
-        rate: Some(3600),
-        latency: Some(Latency { p50: 3, p99: 200 }),
-        counts: LinkCounts {
-            given: 1,
-            failed: 2,
-            zero: 3,
-            repeated: 4,
-            short: 5,
-            out_of_order: 6,
-            unused: 7,
-            wasted: 8,
-        },
-    }
 }
 
 pub(crate) fn qkd_to_engine() -> Vec<QkdToEngine> {
