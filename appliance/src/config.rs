@@ -55,6 +55,8 @@ pub struct Config {
     pub discovery: Discovery,
     /// The folder in which ownership is kept; the supervisor alone writes it.
     pub state: PathBuf,
+    /// Which of the owner's networks networkd has read: a file of who tells it.
+    pub applied_network: PathBuf,
     /// What every lock-down must achieve.
     pub required: Required,
 }
@@ -146,6 +148,7 @@ impl Config {
             &mut self.discovery.media,
             &mut self.discovery.leases,
             &mut self.state,
+            &mut self.applied_network,
         ] {
             *path = directory.join(&path);
         }

@@ -51,7 +51,7 @@ fn serve() -> Result<Infallible, Fault> {
     let unusable = |error| Fault::because(Exit::IoErr, "ownership", error);
     let store = Store::open(&config.state).map_err(unusable)?;
     let kept = store.read().map_err(unusable)?;
-    let site = site(&config.state).map_err(unusable)?;
+    let site = site(&config).map_err(unusable)?;
     let os_release = std::fs::read_to_string(release::FILE)
         .map_err(|error| Fault::because(Exit::OsErr, "cannot read os-release", error))?;
     let epoch = release::rollback_epoch(&os_release)
@@ -68,6 +68,7 @@ fn serve() -> Result<Infallible, Fault> {
         read: vec![
             config.discovery.media.clone(),
             config.discovery.leases.clone(),
+            config.applied_network.clone(),
         ],
         write: vec![config.state.clone()],
     };
@@ -85,11 +86,11 @@ fn serve() -> Result<Infallible, Fault> {
 }
 
 /// What earlier boots have found out about the site's network.
-fn site(state: &Path) -> Result<Site, FolderError> {
-    let path = state.join(network::FOLDER);
+fn site(config: &Config) -> Result<Site, FolderError> {
+    let path = config.state.join(network::FOLDER);
     // It may be there already; whether it can be used, the opening shows.
     drop(std::fs::create_dir(&path));
-    let folder = NetworkFolder::new(Folder::open(&path)?);
+    let folder = NetworkFolder::new(Folder::open(&path)?, config.applied_network.clone());
     let trial = Trial::new(folder.settled()?, folder.refused()?);
     Ok(Site { folder, trial })
 }

@@ -4,16 +4,22 @@
 //! into these files.
 
 use core::fmt::Write as _;
+use std::path::PathBuf;
 
 use bartizan_model::ownership::{Interface, Port, SiteNetwork};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::folder::{Folder, FolderError};
-use crate::trial::Change;
+use crate::sources::bounded;
+use crate::trial::{Change, Refused};
 
 /// The folder of it, in the state folder.
 pub const FOLDER: &str = "network";
 
-/// What is written last: who watches it tells networkd to read the files again.
+/// What is written last, and says what the other files say: who watches it tells networkd to read
+/// them again, and then leaves a copy of it as it was before.
 pub const CHANGED: &str = "changed";
 
 /// The network that was found to work, and the one that was not.
@@ -27,12 +33,15 @@ const PORTS: [Port; 4] = [Port::Mgmt0, Port::Wan0, Port::Lan0, Port::Qkd0];
 
 /// The folder, open.
 #[derive(Debug)]
-pub struct NetworkFolder(Folder);
+pub struct NetworkFolder {
+    folder: Folder,
+    applied: PathBuf,
+}
 
 impl NetworkFolder {
-    /// Takes the folder.
-    pub fn new(folder: Folder) -> Self {
-        Self(folder)
+    /// Takes the folder, and where the copy of [`CHANGED`] is left that networkd has read.
+    pub fn new(folder: Folder, applied: PathBuf) -> Self {
+        Self { folder, applied }
     }
 
     /// The network that was found to work, if one was. One that cannot be read is none: the next
@@ -50,11 +59,25 @@ impl NetworkFolder {
     /// # Errors
     ///
     /// [`FolderError`].
-    pub fn refused(&self) -> Result<Option<SiteNetwork>, FolderError> {
+    pub fn refused(&self) -> Result<Option<Refused>, FolderError> {
         self.document(REFUSED)
     }
 
-    /// Does what the trial asks for.
+    /// Whether networkd has read the files as they were written last.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`] if it is not known what was written.
+    pub fn is_applied(&self) -> Result<bool, FolderError> {
+        let Some(written) = self.folder.read(CHANGED, DOCUMENT_MAX)? else {
+            return Ok(false);
+        };
+        // What cannot be read is not there yet.
+        let read = bounded(&self.applied, DOCUMENT_MAX);
+        Ok(read.is_some_and(|read| read == written))
+    }
+
+    /// Does what the trial asks of the files.
     ///
     /// # Errors
     ///
@@ -64,34 +87,47 @@ impl NetworkFolder {
             Change::Apply(network) => self.apply(network.as_ref()),
             Change::Settle(network) => {
                 self.put(SETTLED, network)?;
-                self.0.remove([REFUSED])
+                self.folder.remove([REFUSED])
             }
-            Change::Refuse(network) => self.put(REFUSED, network),
-            Change::Forget => self.0.remove([SETTLED, REFUSED]),
+            Change::Refuse(refused) => self.put(REFUSED, refused),
+            Change::Forget => self.folder.remove([SETTLED, REFUSED]),
+            Change::CallAnew => Ok(()),
         }
     }
 
-    /// Writes a file for each port that the network speaks of, and removes the others'.
+    /// Writes a file for each port that the network speaks of, and removes the others'. What
+    /// networkd has read already is left alone: it would configure everything anew.
     fn apply(&self, network: Option<&SiteNetwork>) -> Result<(), FolderError> {
+        let mut same = true;
         for port in PORTS {
             let name = format!("{}.network", name(port));
             let text = network.and_then(|network| file(network, port));
+            let text = text.map(String::into_bytes);
+            if self.folder.read(&name, DOCUMENT_MAX)? == text {
+                continue;
+            }
+            same = false;
             match text {
-                Some(text) => self.0.write(&name, text.as_bytes())?,
-                None => self.0.remove([name.as_str()])?,
+                Some(text) => self.folder.write(&name, &text)?,
+                None => self.folder.remove([name.as_str()])?,
             }
         }
-        self.0.write(CHANGED, b"")
+        let bytes = serde_json::to_vec(&network).map_err(FolderError::unworded)?;
+        same &= self.folder.read(CHANGED, DOCUMENT_MAX)?.as_ref() == Some(&bytes);
+        if same && self.is_applied()? {
+            return Ok(());
+        }
+        self.folder.write(CHANGED, &bytes)
     }
 
-    fn document(&self, name: &str) -> Result<Option<SiteNetwork>, FolderError> {
-        let bytes = self.0.read(name, DOCUMENT_MAX)?;
+    fn document<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, FolderError> {
+        let bytes = self.folder.read(name, DOCUMENT_MAX)?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    fn put(&self, name: &str, network: &SiteNetwork) -> Result<(), FolderError> {
-        let bytes = serde_json::to_vec(network).map_err(FolderError::unworded)?;
-        self.0.write(name, &bytes)
+    fn put(&self, name: &str, document: &impl Serialize) -> Result<(), FolderError> {
+        let bytes = serde_json::to_vec(document).map_err(FolderError::unworded)?;
+        self.folder.write(name, &bytes)
     }
 }
 

@@ -34,6 +34,9 @@ const TURN: usize = 64;
 /// Between two looks for where an owner may be found.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// Between two looks for what networkd has read.
+const LOOK_AT_NETWORK: Duration = Duration::from_millis(250);
+
 /// The site's network.
 pub(crate) struct Site {
     pub(crate) folder: NetworkFolder,
@@ -123,8 +126,13 @@ impl Reception {
                 .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)),
         );
         let interval = self.watchdog.interval();
-        let due = self.site.trial.deadline();
-        let longest = due.map_or(interval, |due| interval.min(due.since(boot_time())));
+        let trial = &self.site.trial;
+        let due = trial.deadline().map(|due| due.since(boot_time()));
+        let look = trial.awaits_application().then_some(LOOK_AT_NETWORK);
+        let longest = [due, look]
+            .into_iter()
+            .flatten()
+            .fold(interval, Duration::min);
         let longest = Timespec::try_from(longest)
             .map_err(|_| Fault::new(Exit::Software, "the watchdog's interval is too long"))?;
         match poll(&mut fds, Some(&longest)) {
@@ -174,15 +182,11 @@ impl Reception {
             let acts = self.supervisor.hears(boot_time(), role, received.message)?;
             let mut passed = received.fd;
             self.tell_of(before);
-            if before == Lifecycle::Factory {
-                self.begin_network()?;
-            }
             for act in acts {
                 self.act(act, &mut passed)?;
             }
-            if self.supervisor.home() {
-                let changes = self.site.trial.reached();
-                self.change_network(&changes)?;
+            if before == Lifecycle::Factory {
+                self.begin_network()?;
             }
         }
         Ok(())
@@ -224,6 +228,10 @@ impl Reception {
             Act::RaiseRollback(to) => {
                 self.channel(Role::Tpm)?
                     .send(&SupervisorToRole::RaiseRollback(to))?;
+                Ok(())
+            }
+            Act::CalledAnew => {
+                self.site.trial.called_anew();
                 Ok(())
             }
             Act::Forget => {
@@ -271,6 +279,9 @@ impl Reception {
         match running {
             Some(running) => channel.send_fd(&start, running)?,
             None => channel.send(&start)?,
+        }
+        if role == Role::Control {
+            self.tell_network()?;
         }
         Ok(())
     }
@@ -334,20 +345,31 @@ impl Reception {
 
     /// Configures the interfaces as the owner wants them, once it is clear that there is one.
     fn begin_network(&mut self) -> Result<(), Fault> {
-        // A boot in quarantine has no controller to reach: it goes on with the files that stand.
-        if self.supervisor.state() != Lifecycle::Attesting {
-            return Ok(());
-        }
         let Some(owned) = self.supervisor.owned() else {
             return Ok(());
         };
         let wanted = &owned.ownership().network;
-        let changes = self.site.trial.begin(boot_time(), wanted);
+        let changes = if self.supervisor.state() == Lifecycle::Attesting {
+            self.site.trial.begin(boot_time(), wanted)
+        } else {
+            // Without a controller to reach nothing can be tried.
+            self.site.trial.stay(wanted)
+        };
         self.change_network(&changes)
     }
 
-    /// Ends a trial that takes too long.
+    /// Goes on with a trial, or ends one that takes too long.
     fn judge_network(&mut self) -> Result<(), Fault> {
+        if self.site.trial.awaits_application()
+            && self.site.folder.is_applied().map_err(not_stored)?
+        {
+            let changes = self.site.trial.applied(boot_time());
+            self.change_network(&changes)?;
+        }
+        if self.supervisor.home() {
+            let changes = self.site.trial.reached(boot_time());
+            self.change_network(&changes)?;
+        }
         let changes = self.site.trial.tick(boot_time());
         if !changes.is_empty() {
             self.supervisor.count("networks-rolled-back");
@@ -359,9 +381,36 @@ impl Reception {
         self.change_network(&changes)
     }
 
-    fn change_network(&self, changes: &[Change]) -> Result<(), Fault> {
+    fn change_network(&mut self, changes: &[Change]) -> Result<(), Fault> {
         for change in changes {
             self.site.folder.carry_out(change).map_err(not_stored)?;
+            if *change == Change::CallAnew {
+                self.call_anew()?;
+            }
+        }
+        let state = self.site.trial.state();
+        if self.supervisor.network_is(state) {
+            journal::log(Level::Info, format_args!("the owner's network: {state:?}"));
+            self.tell_network()?;
+        }
+        Ok(())
+    }
+
+    fn call_anew(&mut self) -> Result<(), Fault> {
+        if self.supervisor.is_started(Role::Control) {
+            self.channel(Role::Control)?
+                .send(&SupervisorToRole::CallAnew)?;
+        } else {
+            // Whatever session it will have begins later.
+            self.site.trial.called_anew();
+        }
+        Ok(())
+    }
+
+    fn tell_network(&mut self) -> Result<(), Fault> {
+        if self.supervisor.is_started(Role::Control) {
+            let word = SupervisorToRole::Network(self.supervisor.network());
+            self.channel(Role::Control)?.send(&word)?;
         }
         Ok(())
     }

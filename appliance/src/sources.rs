@@ -83,7 +83,7 @@ fn leases(folder: &Path) -> Vec<String> {
 }
 
 /// Reads a regular file that is not longer.
-fn bounded(path: &Path, max: u64) -> Option<Vec<u8>> {
+pub(crate) fn bounded(path: &Path, max: u64) -> Option<Vec<u8>> {
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;
     }

@@ -8,7 +8,9 @@ use bartizan_model::ids::{Reqid, SaeId};
 use bartizan_model::lifecycle::{Event, Lifecycle};
 use bartizan_model::message::{Achieved, Edge, Role, RoleToSupervisor};
 use bartizan_model::ownership::Ownership;
-use bartizan_model::report::{OwnerReport, QkdReport, QuarantineReason, Snapshot, TunnelReport};
+use bartizan_model::report::{
+    NetworkState, OwnerReport, QkdReport, QuarantineReason, Snapshot, TunnelReport,
+};
 use bartizan_model::time::{BootTime, KnownTime};
 use bartizan_process::{Exit, Fault};
 
@@ -55,6 +57,7 @@ pub struct Supervisor {
     farewell: Option<Farewell>,
     rollback: Rollback,
     home: bool,
+    network: NetworkState,
     /// Whether a policy stands, as the engine last said; a restored one does before the first lease.
     in_force: bool,
     roles: BTreeMap<Role, Standing>,
@@ -79,6 +82,7 @@ impl Supervisor {
             farewell: None,
             rollback: Rollback::Settled,
             home: false,
+            network: NetworkState::default(),
             in_force: false,
             roles: BTreeMap::new(),
             achieved: BTreeMap::new(),
@@ -123,6 +127,16 @@ impl Supervisor {
     /// Whether a session with the controller stands.
     pub fn home(&self) -> bool {
         self.home
+    }
+
+    /// How the owner's network stands.
+    pub fn network(&self) -> NetworkState {
+        self.network
+    }
+
+    /// The owner's network stands otherwise: true if that is new.
+    pub fn network_is(&mut self, state: NetworkState) -> bool {
+        core::mem::replace(&mut self.network, state) != state
     }
 
     /// Where the appliance stands.
@@ -217,6 +231,9 @@ impl Supervisor {
                 self.home = stands;
                 Ok(Vec::new())
             }
+            (Some(Standing::Started), Role::Control, Said::CallingAnew) => {
+                Ok(vec![Act::CalledAnew])
+            }
             (Some(Standing::Started), Role::Control, Said::Ldevid(chain)) => Ok(self.renew(chain)),
             (Some(Standing::Started), Role::Tpm, Said::Found(found)) if !self.found => {
                 self.begin(found)
@@ -283,6 +300,7 @@ impl Supervisor {
             lifecycle: self.state,
             quarantine: self.quarantine,
             home: self.home,
+            network: self.network,
             at: now,
             lease: self
                 .lease_ends

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bartizan_model::message::{Achieved, Memory, Role};
 use bartizan_model::report::{
-    Alarm, LinkReport, QkdReport, QuarantineReason, Snapshot, SourceSet, TunnelReport,
+    Alarm, LinkReport, NetworkState, QkdReport, QuarantineReason, Snapshot, SourceSet, TunnelReport,
 };
 use bartizan_model::time::BootTime;
 
@@ -33,6 +33,9 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
     match snapshot.quarantine {
         None => writeln!(out, "state  {:?}", snapshot.lifecycle)?,
         Some(reason) => writeln!(out, "state  {:?}: {}", snapshot.lifecycle, words(reason))?,
+    }
+    if let Some(network) = network(snapshot.network) {
+        writeln!(out, "net    {network}")?;
     }
     writeln!(out, "lease  {lease}")?;
 
@@ -91,6 +94,16 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
             .map(|(name, total)| vec![name.clone(), total.to_string()])
             .collect(),
     )
+}
+
+fn network(state: NetworkState) -> Option<&'static str> {
+    match state {
+        NetworkState::Image => None,
+        NetworkState::Written => Some("the owner's, as soon as the interfaces have it"),
+        NetworkState::OnTrial => Some("the owner's, on trial"),
+        NetworkState::Settled => Some("the owner's"),
+        NetworkState::RolledBack => Some("not the owner's: the controller is not reached over it"),
+    }
 }
 
 fn words(reason: QuarantineReason) -> &'static str {
@@ -299,6 +312,7 @@ mod tests {
             lifecycle: Lifecycle::Operational,
             quarantine: None,
             home: true,
+            network: NetworkState::RolledBack,
             at: seconds(1190),
             lease: Some(Duration::from_secs(252)),
             tunnels: vec![tunnel(1, Some(pair), false), tunnel(10, None, true)],
@@ -362,13 +376,14 @@ mod tests {
         };
         let mut text = String::new();
         write(&mut text, &empty).unwrap();
-        assert_eq!(text.lines().count(), 4);
+        assert_eq!(text.lines().count(), 5);
     }
 
     #[test]
     fn a_box_without_an_owner_and_one_in_quarantine_say_so() {
         let quarantined = Snapshot {
             owner: None,
+            network: NetworkState::Image,
             lifecycle: Lifecycle::Quarantined,
             quarantine: Some(QuarantineReason::NoOwnership),
             lease: None,

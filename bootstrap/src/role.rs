@@ -99,7 +99,9 @@ async fn serve(
                         | SupervisorToRole::Ldevid(_)
                         | SupervisorToRole::Farewell(_)
                         | SupervisorToRole::Time(_)
-                        | SupervisorToRole::RaiseRollback(_),
+                        | SupervisorToRole::RaiseRollback(_)
+                        | SupervisorToRole::Network(_)
+                        | SupervisorToRole::CallAnew,
                     ) => {
                         return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                     }

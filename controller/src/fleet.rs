@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::gateway::{self, Configuration, Desired, Gateway, Lease, Session};
 use crate::plan::{self, Plan, PlanErrors, TunnelKey};
 use crate::reqids::Reqids;
+use crate::status::lower;
 
 /// The plan and the gateways.
 #[derive(Debug)]
@@ -222,6 +223,12 @@ impl Fleet {
             gateway.tell(&format!("is {lifecycle:?}").to_lowercase());
         }
         gateway.lifecycle = data.lifecycle;
+        if let Some(network) = data.network
+            && gateway.network != data.network
+        {
+            gateway.tell(&format!("its network: {}", lower(&format!("{network:?}"))));
+        }
+        gateway.network = data.network;
         gateway.qkd = data.qkd;
         let tunnels = data.tunnels.into_iter();
         gateway.tunnels = tunnels

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bartizan_model::ids::EntryName;
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::policy::Policy;
-use bartizan_model::report::{Notice, QkdReport, TunnelReport};
+use bartizan_model::report::{NetworkState, Notice, QkdReport, TunnelReport};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -29,6 +29,7 @@ pub(crate) struct Gateway {
     pub(crate) lease: Option<Lease>,
     pub(crate) leases: u64,
     pub(crate) lifecycle: Option<Lifecycle>,
+    pub(crate) network: Option<NetworkState>,
     /// By outbound entry.
     pub(crate) tunnels: BTreeMap<EntryName, TunnelReport>,
     /// By the peer's SAE.
@@ -86,6 +87,7 @@ impl Gateway {
             lease: None,
             leases: 0,
             lifecycle: None,
+            network: None,
             tunnels: BTreeMap::new(),
             qkd: Vec::new(),
             events: VecDeque::new(),

@@ -40,6 +40,8 @@ pub struct NodeStatus {
     pub sessions: u64,
     /// Where it stands, as it last said.
     pub lifecycle: Option<String>,
+    /// How the network that its owner wants stands, as it last said.
+    pub network: Option<String>,
     /// How long its lease lives yet, at most.
     pub lease_left: Option<u64>,
     /// How many leases it took.
@@ -145,6 +147,7 @@ impl NodeStatus {
             connected_for: session.map(|session| millis(session.since.elapsed())),
             sessions: gateway.sessions,
             lifecycle: gateway.lifecycle.map(|state| lower(&format!("{state:?}"))),
+            network: gateway.network.map(|state| lower(&format!("{state:?}"))),
             lease_left: lease.filter(|left| *left > 0),
             leases: gateway.leases,
             configuration: configuration.to_owned(),
@@ -234,6 +237,13 @@ impl fmt::Display for NodeStatus {
         if let Some(lifecycle) = &self.lifecycle {
             write!(f, "  {lifecycle}")?;
         }
+        if let Some("written" | "on-trial" | "rolled-back") = self.network.as_deref() {
+            write!(
+                f,
+                "  network {}",
+                self.network.as_deref().unwrap_or_default()
+            )?;
+        }
         match self.lease_left {
             Some(left) => write!(f, "  lease {}", seconds(left))?,
             None => write!(f, "  no lease")?,
@@ -319,7 +329,7 @@ fn alarm(alarm: Alarm) -> String {
 }
 
 /// `PeerNoLease` as `peer-no-lease`.
-fn lower(name: &str) -> String {
+pub(crate) fn lower(name: &str) -> String {
     let mut text = String::new();
     for (index, letter) in name.chars().enumerate() {
         if letter.is_uppercase() && index > 0 {

@@ -172,7 +172,9 @@ impl TpmRole {
                 | SupervisorToRole::Ldevid(_)
                 | SupervisorToRole::Sources(_)
                 | SupervisorToRole::Time(_)
-                | SupervisorToRole::KeepLdevid,
+                | SupervisorToRole::KeepLdevid
+                | SupervisorToRole::Network(_)
+                | SupervisorToRole::CallAnew,
                 _,
             ) => Err(Fault::new(
                 Exit::Protocol,

@@ -170,6 +170,12 @@ impl Home {
         self.way = Way::Resting(Some(now.checked_add(wait).unwrap_or(now)));
     }
 
+    /// Drops what is under way, without a word, and calls at once.
+    pub(crate) fn call_anew(&mut self) {
+        self.backoff.succeeded();
+        self.way = Way::Resting(Some(Instant::now()));
+    }
+
     /// Leaves a session that is over.
     pub(crate) fn leave(&mut self) {
         self.forgive();

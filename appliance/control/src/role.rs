@@ -149,6 +149,8 @@ impl Control {
                         }
                         Some(SupervisorToRole::Ldevid(chain)) => self.renew(&chain)?,
                         Some(SupervisorToRole::Time(time)) => self.home.clock().learn(time),
+                        Some(SupervisorToRole::Network(state)) => self.gateway.network(state),
+                        Some(SupervisorToRole::CallAnew) => self.call_anew()?,
                         Some(
                             SupervisorToRole::End(_)
                             | SupervisorToRole::Start(_)
@@ -172,6 +174,14 @@ impl Control {
                 () = sleep(self.watchdog.interval().min(ROUND)) => {}
             }
         }
+    }
+
+    /// Leaves the session, which may hang on a network that is gone, and calls again at once.
+    fn call_anew(&mut self) -> Result<(), Fault> {
+        self.home.call_anew();
+        self.tell_whether_it_stands()?;
+        self.supervisor.send(&RoleToSupervisor::CallingAnew)?;
+        Ok(())
     }
 
     /// Shows a newer certificate in the handshakes to come.

@@ -190,7 +190,9 @@ impl Neighbours {
                     | SupervisorToRole::Sources(_)
                     | SupervisorToRole::Time(_)
                     | SupervisorToRole::KeepLdevid
-                    | SupervisorToRole::RaiseRollback(_),
+                    | SupervisorToRole::RaiseRollback(_)
+                    | SupervisorToRole::Network(_)
+                    | SupervisorToRole::CallAnew,
                     _,
                 ) => {
                     return Err(Fault::new(

@@ -18,7 +18,7 @@ pub use crate::message::qkd::{EngineToQkd, QkdToEngine};
 pub use crate::message::tpm::{FromTpm, ToTpm};
 use crate::ownership::Ownership;
 use crate::policy::{Direction, DontFragment, Lifetime, Mode, Policy, Suite, TrafficSelector};
-use crate::report::{Notice, QkdReport, TunnelReport};
+use crate::report::{NetworkState, Notice, QkdReport, TunnelReport};
 use crate::time::{KnownTime, OwnerMoment};
 
 mod peer;
@@ -106,6 +106,10 @@ pub enum SupervisorToRole {
     KeepLdevid,
     /// Tpm: this image works, so none of an earlier rollback epoch counts from now on.
     RaiseRollback(u64),
+    /// Control: how the owner's network stands, after its start and whenever that changes.
+    Network(NetworkState),
+    /// Control: the interfaces have another network. Leave the session and call again.
+    CallAnew,
 }
 
 /// From any role to the supervisor.
@@ -158,6 +162,8 @@ pub enum RoleToSupervisor {
     /// Tpm: the answer to the order to raise the rollback floor. Where it stands, or nothing if the
     /// TPM did not do it.
     RollbackFloor(Option<u64>),
+    /// Control: every session that it tells of from here on began after the order to call anew.
+    CallingAnew,
 }
 
 /// What a role's lock-down achieved.

@@ -213,6 +213,22 @@ pub enum Notice {
     },
 }
 
+/// How the network that the owner wants stands.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum NetworkState {
+    /// The owner wants none, or there is no owner: the image configures the interfaces.
+    #[default]
+    Image,
+    /// It is written down; the interfaces do not have it yet.
+    Written,
+    /// The interfaces have it; the controller has yet to be reached over it.
+    OnTrial,
+    /// The controller was reached over it.
+    Settled,
+    /// The controller was not reached over it: the one that worked before is back.
+    RolledBack,
+}
+
 /// Whose a gateway is.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct OwnerReport {
@@ -250,6 +266,8 @@ pub struct Snapshot {
     pub quarantine: Option<QuarantineReason>,
     /// Whether a session with the controller stands.
     pub home: bool,
+    /// How the owner's network stands.
+    pub network: NetworkState,
     /// Time since boot at which this was written.
     pub at: BootTime,
     /// How long the lease still lives, if there is one.

@@ -4,14 +4,16 @@ use core::time::Duration;
 
 use bartizan_model::ids::{EntryName, Epoch, NodeId, Nonce, Reqid, Spi, TunnelId};
 use bartizan_model::lifecycle::Lifecycle;
-use bartizan_model::report::{PairReport, TunnelReport};
+use bartizan_model::report::{NetworkState, PairReport, TunnelReport};
 use bartizan_model::time::BootTime;
 use base64ct::{Base64, Encoding as _};
 
 use crate::edit::Grant;
 use crate::error::RpcError;
 use crate::policy::View;
-use crate::schema::{ALARMS, GATEWAY, LDEVID_CHAIN, LIFECYCLES, SOURCES, STATES, STREAMS, binary};
+use crate::schema::{
+    ALARMS, GATEWAY, LDEVID_CHAIN, LIFECYCLES, NETWORKS, SOURCES, STATES, STREAMS, binary,
+};
 use crate::tree::Tree;
 use crate::words::word;
 
@@ -22,6 +24,7 @@ pub(crate) struct Leaves<'a> {
     pub(crate) nonce: Option<Nonce>,
     pub(crate) node: Option<&'a NodeId>,
     pub(crate) lifecycle: Option<Lifecycle>,
+    pub(crate) network: Option<NetworkState>,
 }
 
 /// Writes the leaves.
@@ -41,6 +44,9 @@ pub(crate) fn leaves(leaves: &Leaves<'_>) -> Vec<Tree> {
     }
     if let Some(lifecycle) = leaves.lifecycle {
         gateway.set("lifecycle", word(LIFECYCLES, lifecycle));
+    }
+    if let Some(network) = leaves.network {
+        gateway.set("network", word(NETWORKS, network));
     }
     gateway.children().to_vec()
 }

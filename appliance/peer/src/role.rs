@@ -130,7 +130,9 @@ impl Peer {
                             | SupervisorToRole::Farewell(_)
                             | SupervisorToRole::Sources(_)
                             | SupervisorToRole::KeepLdevid
-                            | SupervisorToRole::RaiseRollback(_),
+                            | SupervisorToRole::RaiseRollback(_)
+                            | SupervisorToRole::Network(_)
+                            | SupervisorToRole::CallAnew,
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

@@ -147,7 +147,9 @@ fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<St
                 | SupervisorToRole::Farewell(_)
                 | SupervisorToRole::Sources(_)
                 | SupervisorToRole::KeepLdevid
-                | SupervisorToRole::RaiseRollback(_),
+                | SupervisorToRole::RaiseRollback(_)
+                | SupervisorToRole::Network(_)
+                | SupervisorToRole::CallAnew,
                 _,
             ) => {
                 return Err(Fault::new(

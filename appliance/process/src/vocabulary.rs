@@ -48,7 +48,9 @@ impl Vocabulary for SupervisorToRole {
             | Self::Sources(_)
             | Self::Time(_)
             | Self::KeepLdevid
-            | Self::RaiseRollback(_) => Beside::Nothing,
+            | Self::RaiseRollback(_)
+            | Self::Network(_)
+            | Self::CallAnew => Beside::Nothing,
         }
     }
 }

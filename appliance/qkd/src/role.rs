@@ -207,7 +207,9 @@ impl Qkd {
                             | SupervisorToRole::Farewell(_)
                             | SupervisorToRole::Sources(_)
                             | SupervisorToRole::KeepLdevid
-                            | SupervisorToRole::RaiseRollback(_),
+                            | SupervisorToRole::RaiseRollback(_)
+                            | SupervisorToRole::Network(_)
+                            | SupervisorToRole::CallAnew,
                         ) => {
                             return Err(Fault::new(Exit::Protocol, "a word out of turn"));
                         }

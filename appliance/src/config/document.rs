@@ -68,9 +68,10 @@ struct DiscoveryTable {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct StateTable {
     folder: PathBuf,
+    applied_network: PathBuf,
 }
 
 impl Document {
@@ -93,6 +94,7 @@ impl Document {
                 servers,
             },
             state: self.state.folder,
+            applied_network: self.state.applied_network,
             required: self.required,
         })
     }

@@ -325,7 +325,8 @@ fn a_role_says_only_what_its_row_allows() {
             ]);
         }
         if row.role != Role::Control {
-            said.extend([Said::Running, Said::Home(true), Said::Ldevid(Vec::new())]);
+            said.extend([Said::Running, Said::Home(true), Said::CallingAnew]);
+            said.push(Said::Ldevid(Vec::new()));
         }
         for said in said {
             let mut supervisor = supervisor();

@@ -124,7 +124,9 @@ fn hear_supervisor(supervisor: &mut SupervisorChannel) -> Result<(), Fault> {
             | SupervisorToRole::Sources(_)
             | SupervisorToRole::Time(_)
             | SupervisorToRole::KeepLdevid
-            | SupervisorToRole::RaiseRollback(_) => {
+            | SupervisorToRole::RaiseRollback(_)
+            | SupervisorToRole::Network(_)
+            | SupervisorToRole::CallAnew => {
                 return Err(Fault::new(Exit::Protocol, "a word out of turn"));
             }
         }

@@ -91,6 +91,15 @@ impl Authority {
         }
     }
 
+    /// Certifies a key once more, for these `dNSName`s.
+    ///
+    /// # Panics
+    /// As [`Authority::issue`].
+    pub fn issue_again(&self, names: &[&str], certified: &Certified) -> Vec<Der> {
+        let certificate = params(names, Valid::Always).signed_by(&certified.key, &self.issuer);
+        vec![Der(certificate.expect("a certificate").der().to_vec())]
+    }
+
     /// Certifies a key that sits elsewhere: a DER `SubjectPublicKeyInfo`. Returns PEM.
     ///
     /// # Panics

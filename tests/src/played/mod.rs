@@ -170,6 +170,28 @@ impl Played {
             .expect("tell the lifecycle");
     }
 
+    /// Tells it any other word.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn tell(&mut self, word: &SupervisorToRole) {
+        self.supervisor.send(word).expect("tell a word");
+    }
+
+    /// The next word that it says to its supervisor, but for what it counts.
+    ///
+    /// # Panics
+    /// If that takes too long, or the role ends.
+    pub fn hear(&mut self) -> RoleToSupervisor {
+        loop {
+            let word = expect(&mut self.supervisor).message;
+            let RoleToSupervisor::Counted { name, total } = word else {
+                return word;
+            };
+            self.counts.insert(name, total);
+        }
+    }
+
     /// Waits for the copy of `running` that it gives its supervisor.
     ///
     /// # Panics

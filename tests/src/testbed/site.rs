@@ -335,6 +335,7 @@ servers = []
 
 [state]
 folder = "/var/lib/bartizan"
+applied-network = "/run/bartizan/network/applied"
 
 [required]
 landlock = {landlock}

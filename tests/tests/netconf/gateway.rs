@@ -12,7 +12,7 @@ use bartizan_model::policy::{
     ParameterSet, Policy, Prefix, Protect, Suite, TrafficSelector,
 };
 use bartizan_process::Channel;
-use bartizan_tests::pki::Valid;
+use bartizan_tests::pki::{Certified, Valid};
 use bartizan_tests::played::{PATIENCE, Played, PlayedTpm, expect};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_get_seals, fstat, memfd_create};
@@ -23,6 +23,7 @@ use crate::controller::{CONTROLLER, Owner};
 pub(crate) struct Gateway {
     pub(crate) role: Played,
     engine: Channel<ControlToEngine, EngineToControl>,
+    pub(crate) certified: Certified,
     _tpm: PlayedTpm,
 }
 
@@ -62,6 +63,7 @@ impl Gateway {
         Self {
             role,
             engine,
+            certified,
             _tpm: tpm,
         }
     }

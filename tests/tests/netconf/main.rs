@@ -4,6 +4,7 @@
 
 mod controller;
 mod gateway;
+mod home;
 mod metrics;
 mod stock;
 

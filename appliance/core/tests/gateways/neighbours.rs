@@ -150,6 +150,7 @@ impl World {
             | RoleToSupervisor::QkdGone(_)
             | RoleToSupervisor::Running => {}
             RoleToSupervisor::Home(_)
+            | RoleToSupervisor::CallingAnew
             | RoleToSupervisor::Ldevid(_)
             | RoleToSupervisor::Found(_)
             | RoleToSupervisor::OwnerFound

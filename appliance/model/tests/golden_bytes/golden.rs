@@ -11,7 +11,9 @@ use bartizan_model::ownership::Port;
 use bartizan_model::policy::{
     Combiner, Dial, Direction, DontFragment, Mode, Need, ParameterSet, Suite,
 };
-use bartizan_model::report::{Alarm, BudgetLevel, LinkReason, LinkState, QkdRefusal, TunnelState};
+use bartizan_model::report::{
+    Alarm, BudgetLevel, LinkReason, LinkState, NetworkState, QkdRefusal, TunnelState,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,6 +60,7 @@ fn every_message_has_its_golden_bytes() {
     numbers::<LdevidFound>(&mut found);
     numbers::<Farewell>(&mut found);
     numbers::<Port>(&mut found);
+    numbers::<NetworkState>(&mut found);
     numbers::<Groups>(&mut found);
     numbers::<KmeInterface>(&mut found);
     numbers::<KmeTransport>(&mut found);

@@ -19,7 +19,9 @@ use bartizan_model::message::{
     XfrmToEngine,
 };
 use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy};
-use bartizan_model::report::{Alarm, BudgetLevel, LinkReason, LinkState, Mix, Notice, QkdRefusal};
+use bartizan_model::report::{
+    Alarm, BudgetLevel, LinkReason, LinkState, Mix, NetworkState, Notice, QkdRefusal,
+};
 use bartizan_model::time::{BootTime, KnownTime, OwnerMoment};
 
 use crate::configs::{ownership, role_configs, sources};
@@ -41,6 +43,8 @@ pub(crate) fn supervisor_to_role() -> Vec<SupervisorToRole> {
     }));
     all.push(SupervisorToRole::KeepLdevid);
     all.push(SupervisorToRole::RaiseRollback(7));
+    all.push(SupervisorToRole::Network(NetworkState::RolledBack));
+    all.push(SupervisorToRole::CallAnew);
     all
 }
 
@@ -91,6 +95,7 @@ pub(crate) fn role_to_supervisor() -> Vec<RoleToSupervisor> {
         RoleToSupervisor::Qkd(Box::new(qkd_report())),
         RoleToSupervisor::QkdGone(SaeId::try_from("sae-b").unwrap()),
         RoleToSupervisor::RollbackFloor(Some(7)),
+        RoleToSupervisor::CallingAnew,
     ]
 }
 

@@ -3,7 +3,7 @@
 use bartizan_model::ids::{NodeId, Nonce};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::policy::Policy;
-use bartizan_model::report::{QkdReport, TunnelReport};
+use bartizan_model::report::{NetworkState, QkdReport, TunnelReport};
 
 use crate::attestation::{read_evidence, read_log_part};
 use crate::client::{ClientError, MessageId, Received, Reply};
@@ -17,8 +17,8 @@ use crate::policy::Entry;
 use crate::qkd;
 use crate::running::FIRST_PRIORITY;
 use crate::schema::{
-    ATTESTATION_RESPONSE, EVENT_LOGS, GATEWAY, IPSEC_IKELESS, LIFECYCLES, Node, SPD, SPD_ENTRY,
-    binary,
+    ATTESTATION_RESPONSE, EVENT_LOGS, GATEWAY, IPSEC_IKELESS, LIFECYCLES, NETWORKS, Node, SPD,
+    SPD_ENTRY, binary,
 };
 use crate::state;
 use crate::tree::{Source, Tree, content, decode, unknown};
@@ -39,6 +39,8 @@ pub struct Data {
     pub node: Option<NodeId>,
     /// Where it stands.
     pub lifecycle: Option<Lifecycle>,
+    /// How its owner's network stands.
+    pub network: Option<NetworkState>,
     /// Its tunnels by name.
     pub tunnels: Vec<TunnelReport>,
     /// The QKD keys that it shares with others.
@@ -159,6 +161,7 @@ fn gateway(reader: &mut Reader<'_>, data: &mut Data) -> Result<(), ClientError> 
             "lease-nonce" => data.nonce = state::read_nonce(text),
             "node" => data.node = NodeId::try_from(text).ok(),
             "lifecycle" => data.lifecycle = meaning(LIFECYCLES, text),
+            "network" => data.network = meaning(NETWORKS, text),
             _ => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::policy::{Combiner, Dial, Need, ParameterSet};
-use bartizan_model::report::{Alarm, QkdRefusal, SourceSet, TunnelState};
+use bartizan_model::report::{Alarm, NetworkState, QkdRefusal, SourceSet, TunnelState};
 
 use crate::limits;
 use crate::namespace::Namespace::{Bartizan, BartizanAttestation};
@@ -50,6 +50,14 @@ pub(crate) const LIFECYCLES: Words<Lifecycle> = &[
     ("operational", Lifecycle::Operational),
     ("quarantined", Lifecycle::Quarantined),
     ("decommissioned", Lifecycle::Decommissioned),
+];
+
+pub(crate) const NETWORKS: Words<NetworkState> = &[
+    ("image", NetworkState::Image),
+    ("written", NetworkState::Written),
+    ("on-trial", NetworkState::OnTrial),
+    ("settled", NetworkState::Settled),
+    ("rolled-back", NetworkState::RolledBack),
 ];
 
 pub(crate) const STATES: Words<TunnelState> = &[
@@ -187,6 +195,10 @@ pub(crate) static GATEWAY: Node = container(
             "lifecycle",
             Type::Word(|text| meaning(LIFECYCLES, text).is_some()),
         ),
+        state(
+            "network",
+            Type::Word(|text| meaning(NETWORKS, text).is_some()),
+        ),
         Node::list(
             Bartizan,
             "tunnel",
@@ -276,6 +288,13 @@ mod tests {
         );
         check(ALARMS, alarms);
         check(LIFECYCLES, Lifecycle::ALL.len());
+        check(
+            NETWORKS,
+            values!(NetworkState:
+                NetworkState::Image, NetworkState::Written, NetworkState::OnTrial,
+                NetworkState::Settled, NetworkState::RolledBack,
+            ),
+        );
         check(
             STATES,
             values!(TunnelState:

@@ -7,7 +7,7 @@ use bartizan_model::config::Der;
 use bartizan_model::ids::{EditId, NodeId, Nonce, Reqid, SaeId};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{ControlToEngine, EngineToControl};
-use bartizan_model::report::{Notice, QkdReport, TunnelReport};
+use bartizan_model::report::{NetworkState, Notice, QkdReport, TunnelReport};
 
 use crate::attestation::{self, LogWanted};
 use crate::edit::{Edit, Grant};
@@ -30,6 +30,7 @@ use crate::xml::Writer;
 pub struct Gateway {
     node: NodeId,
     lifecycle: Option<Lifecycle>,
+    network: Option<NetworkState>,
     running: Running,
     question: Option<Question>,
     orders: VecDeque<ControlToEngine>,
@@ -97,6 +98,7 @@ impl Gateway {
         Self {
             node,
             lifecycle: None,
+            network: None,
             running: Running::default(),
             question: None,
             orders: VecDeque::new(),
@@ -143,6 +145,11 @@ impl Gateway {
     /// Takes the appliance's state.
     pub fn entered(&mut self, lifecycle: Lifecycle) {
         self.lifecycle = Some(lifecycle);
+    }
+
+    /// Takes how the owner's network stands.
+    pub fn network(&mut self, state: NetworkState) {
+        self.network = Some(state);
     }
 
     /// Takes a word of the engine.
@@ -312,6 +319,7 @@ impl Gateway {
             leaves.nonce = self.nonce;
             leaves.node = Some(&self.node);
             leaves.lifecycle = self.lifecycle;
+            leaves.network = self.network;
             for tunnel in self.tunnels.values().filter_map(state::tunnel) {
                 gateway.insert(tunnel);
             }
