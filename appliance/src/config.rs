@@ -89,6 +89,8 @@ pub struct Discovery {
     pub media: PathBuf,
     /// The folder of networkd's leases.
     pub leases: PathBuf,
+    /// The private DHCP option that stands for option 143: networkd keeps no other of them.
+    pub dhcp_option: u8,
     /// The image's own bootstrap servers, asked last.
     pub servers: Vec<BootstrapServer>,
 }

@@ -32,9 +32,10 @@ const CONVEYED_INFORMATION: &str = "conveyed-information.cms";
 const OWNER_CERTIFICATE: &str = "owner-certificate.cms";
 const OWNERSHIP_VOUCHER: &str = "ownership-voucher.cms";
 
-/// The keys under which networkd keeps the SZTP redirect options of a lease, in hexadecimal: option
-/// 143 of IPv4's DHCP and 136 of IPv6's (RFC 8572, 8.1 and 8.2; the same content).
-const REDIRECTS: [&str; 2] = ["OPTION_143", "OPTION_136"];
+/// The key under which a lease would have the SZTP redirect option (RFC 8572, 8.1), in hexadecimal.
+/// systemd-networkd asks for it and does not keep it: up to its version 252 at least, it keeps none
+/// but the options for private use, and of IPv6's leases none at all.
+const REDIRECT: &str = "OPTION_143";
 
 /// Looks at everything there is.
 pub fn look(discovery: &Discovery) -> Sources {
@@ -43,7 +44,7 @@ pub fn look(discovery: &Discovery) -> Sources {
         ..Sources::default()
     };
     for lease in leases(&discovery.leases) {
-        read_lease(&lease, &mut sources);
+        read_lease(&lease, discovery.dhcp_option, &mut sources);
     }
     sources.servers.truncate(SERVERS_MAX);
     let left = SERVERS_MAX.saturating_sub(sources.servers.len());
@@ -96,9 +97,10 @@ pub(crate) fn bounded(path: &Path, max: u64) -> Option<Vec<u8>> {
 }
 
 /// Takes what a lease offers: `KEY=value` lines.
-fn read_lease(lease: &str, sources: &mut Sources) {
+fn read_lease(lease: &str, option: u8, sources: &mut Sources) {
+    let option = format!("OPTION_{option}");
     for (key, value) in lease.lines().filter_map(|line| line.split_once('=')) {
-        if REDIRECTS.contains(&key) {
+        if key == REDIRECT || key == option {
             let uris = unhex(value).map(|bytes| redirects(&bytes));
             for server in uris.unwrap_or_default() {
                 if !sources.servers.contains(&server) {
@@ -199,6 +201,7 @@ mod tests {
             Discovery {
                 media: self.0.clone(),
                 leases: self.0.clone(),
+                dhcp_option: 230,
                 servers: vec![at("image.example", 443)],
             }
         }
@@ -246,18 +249,40 @@ mod tests {
                 option(&uris)
             ),
         );
-        folder.put("3", format!("OPTION_136={}\n", option(&uris[..1])));
+        let again = ["https://owner.example", "https://private.example"];
+        folder.put("3", format!("OPTION_230={}\n", option(&again)));
+        folder.put(
+            "4",
+            format!("OPTION_224={}\n", option(&["https://other.example"])),
+        );
         let sources = look(&folder.discovery());
         let expected = [
             at("owner.example", 443),
             at("192.0.2.7", 8443),
             at("2001:db8::7", 444),
+            at("private.example", 443),
             at("image.example", 443),
         ];
         assert_eq!(sources.servers, expected);
         assert_eq!(sources.resolvers.len(), 2);
         assert_eq!(sources.domain.as_deref(), Some("site.example"));
         assert!(sources.media.is_none());
+    }
+
+    #[test]
+    fn a_lease_as_networkd_writes_it_names_a_server() {
+        let folder = Folder::new("recorded");
+        folder.put("3", include_str!("sources/lease.txt"));
+        let mut discovery = folder.discovery();
+        assert_eq!(look(&discovery).servers, [at("image.example", 443)]);
+        discovery.dhcp_option = 224;
+        let sources = look(&discovery);
+        assert_eq!(
+            sources.servers,
+            [at("a.b.cd", 443), at("image.example", 443)]
+        );
+        assert_eq!(sources.resolvers, ["192.0.2.53".parse::<IpAddr>().unwrap()]);
+        assert_eq!(sources.domain.as_deref(), Some("site.example"));
     }
 
     #[test]
@@ -293,6 +318,7 @@ mod tests {
         let nowhere = Discovery {
             media: "/nonexistent".into(),
             leases: "/nonexistent".into(),
+            dhcp_option: 224,
             servers: vec![],
         };
         assert_eq!(look(&nowhere), Sources::default());

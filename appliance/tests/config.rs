@@ -53,6 +53,8 @@ fn a_value_that_breaks_a_rule_is_named_by_its_key() {
         ("platform.os-version", "\"0.1.0\"", "\"1..2\""),
         ("platform.os-version", "\"0.1.0\"", "\"1.x\""),
         ("platform.os-version", "\"0.1.0\"", "\"+1\""),
+        ("discovery.dhcp-option", "= 224", "= 143"),
+        ("discovery.dhcp-option", "= 224", "= 255"),
         (
             "discovery.servers",
             "bootstrap.example:443",

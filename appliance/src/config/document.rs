@@ -1,6 +1,7 @@
 //! The file as it is written, and the rules that make a [`Config`] of it.
 
 use core::net::Ipv6Addr;
+use core::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use bartizan_model::config::BootstrapServer;
@@ -14,6 +15,9 @@ const NAME_MAX: usize = 64;
 
 /// The most bootstrap servers that an image names.
 const SERVERS_MAX: usize = 8;
+
+/// DHCP's options for private use (RFC 2132, 2): 255 is the end.
+const PRIVATE_OPTIONS: RangeInclusive<u8> = 224..=254;
 
 /// The most bytes of a DNS name (RFC 1035, 2.3.4).
 const HOST_MAX: usize = 253;
@@ -60,10 +64,11 @@ struct PlatformTable {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct DiscoveryTable {
     media: PathBuf,
     leases: PathBuf,
+    dhcp_option: u8,
     servers: Vec<String>,
 }
 
@@ -80,6 +85,10 @@ impl Document {
             let rule = format!("at most {SERVERS_MAX} servers");
             return Err(value("discovery.servers", rule));
         }
+        if !PRIVATE_OPTIONS.contains(&self.discovery.dhcp_option) {
+            let rule = "an option for private use, 224 to 254".to_owned();
+            return Err(value("discovery.dhcp-option", rule));
+        }
         let servers = self.discovery.servers.iter().map(|text| {
             server(text)
                 .ok_or_else(|| value("discovery.servers", format!("{text:?} is no HOST:PORT")))
@@ -91,6 +100,7 @@ impl Document {
             discovery: Discovery {
                 media: self.discovery.media,
                 leases: self.discovery.leases,
+                dhcp_option: self.discovery.dhcp_option,
                 servers,
             },
             state: self.state.folder,

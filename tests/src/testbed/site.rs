@@ -331,6 +331,7 @@ ml-dsa-65 = "voucher-ml-dsa-65.pub"
 [discovery]
 media = "/run/bartizan/media"
 leases = "/run/bartizan/leases"
+dhcp-option = 224
 servers = []
 
 [state]
