@@ -108,12 +108,14 @@ fn reach(state: Lifecycle, owner: Option<&Ownership>) -> XfrmConfig {
 
 /// In quarantine the registrar alone is left; it is known by its address.
 fn owned_reach(owner: &Ownership, quarantined: bool) -> Reach {
-    let dhcp = owner.network.interfaces.iter().any(|port| port.dhcp);
+    let interfaces = &owner.network.interfaces;
+    // An image that configures the interfaces does it by DHCP.
+    let dhcp = interfaces.is_empty() || interfaces.iter().any(|port| port.dhcp);
     let addresses = owner.addresses.clone();
     if quarantined {
         return Reach {
             addresses,
-            services: vec![owner.registrar],
+            owner: vec![owner.registrar],
             dhcp,
             ..Reach::default()
         };
@@ -123,15 +125,16 @@ fn owned_reach(owner: &Ownership, quarantined: bool) -> Reach {
         servers.iter().map(end).collect::<Vec<_>>()
     };
     let SiteNetwork { dns, ntp, .. } = &owner.network;
-    let mut services = vec![owner.call_home];
+    let mut own = vec![owner.call_home];
     if owner.registrar != owner.call_home {
-        services.push(owner.registrar);
+        own.push(owner.registrar);
     }
-    services.extend(owner.kmes.iter().map(|kme| kme.address));
+    let mut services: Vec<_> = owner.kmes.iter().map(|kme| kme.address).collect();
     services.extend(ends(dns, DNS));
     Reach {
         addresses,
         peer_port: Some(owner.peer_port),
+        owner: own,
         services,
         datagrams: [ends(dns, DNS), ends(ntp, NTP)].concat(),
         dhcp,

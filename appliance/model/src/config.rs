@@ -66,7 +66,10 @@ pub struct Reach {
     pub addresses: Vec<IpAddr>,
     /// The TCP port of the peer role, here and at every peer; none where no peer is to be reached.
     pub peer_port: Option<u16>,
-    /// TCP ends that this gateway opens connections to: the controller, the KMEs, DNS.
+    /// TCP ends of the owner's, reached from whatever address this gateway has: on a network that
+    /// came back it is none of those above.
+    pub owner: Vec<SocketAddr>,
+    /// TCP ends that this gateway opens connections to: the KMEs, DNS.
     pub services: Vec<SocketAddr>,
     /// UDP ends that it asks: DNS and NTP.
     pub datagrams: Vec<SocketAddr>,

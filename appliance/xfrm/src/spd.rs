@@ -156,6 +156,16 @@ fn reached(reach: &Reach) -> Vec<KernelPolicy> {
             forged.map(|forged| policy(KernelDirection::Forward, forged, BYPASS, Verdict::Block)),
         );
     }
+    for end in &reach.owner {
+        let owner = Prefix::host(end.ip());
+        let everybody = if owner.address().is_ipv4() {
+            Prefix::ANY_V4
+        } else {
+            Prefix::ANY_V6
+        };
+        let asked = built_in(everybody, owner, tcp_to(end.port()));
+        policies.extend(from_any_address(asked));
+    }
     if reach.dhcp {
         policies.extend(dhcp());
     }
@@ -171,14 +181,18 @@ fn dhcp() -> impl Iterator<Item = KernelPolicy> {
             source_port: Some(client),
             ..to(UDP, server)
         };
-        let asked = built_in(everybody, everybody, upper);
-        // A host of the LAN could send what looks like it, and see it pass.
-        let forged = asked.into_iter().flat_map(|asked| {
-            [asked, asked.reversed()]
-                .map(|forged| policy(KernelDirection::Forward, forged, BYPASS, Verdict::Block))
-        });
-        both_ways(asked).chain(forged.collect::<Vec<_>>())
+        from_any_address(built_in(everybody, everybody, upper))
     })
+}
+
+/// Lets the gateway's own packets out, and their answers in, whatever its addresses are. A host of
+/// the LAN could send what looks like them, and see it pass: it is not forwarded.
+fn from_any_address(asked: Option<KernelSelector>) -> Vec<KernelPolicy> {
+    let forged = asked.into_iter().flat_map(|asked| {
+        [asked, asked.reversed()]
+            .map(|forged| policy(KernelDirection::Forward, forged, BYPASS, Verdict::Block))
+    });
+    both_ways(asked).chain(forged).collect()
 }
 
 /// The band of the bypasses.

@@ -156,15 +156,12 @@ pub(crate) fn reach(side: Side) -> Reach {
     Reach {
         addresses: [own(Side::wan), own(Side::management), own(Side::kme_client)].concat(),
         peer_port: Some(PEER_PORT),
+        owner: FAMILIES
+            .map(|family| SocketAddr::new(controller(family), 4335))
+            .to_vec(),
         services: FAMILIES
-            .into_iter()
-            .flat_map(|family| {
-                [
-                    SocketAddr::new(controller(family), 4335),
-                    SocketAddr::new(side.kme(family), 8443),
-                ]
-            })
-            .collect(),
+            .map(|family| SocketAddr::new(side.kme(family), 8443))
+            .to_vec(),
         ..Reach::default()
     }
 }

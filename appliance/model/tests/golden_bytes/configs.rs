@@ -30,6 +30,7 @@ pub(crate) fn role_configs() -> [RoleConfig; 9] {
         RoleConfig::Xfrm(XfrmConfig::Owned(Reach {
             addresses: vec![v4, v6()],
             peer_port: Some(9061),
+            owner: vec![service],
             services: vec![service],
             datagrams: vec![service],
             dhcp: true,
