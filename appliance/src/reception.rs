@@ -185,7 +185,7 @@ impl Reception {
             for act in acts {
                 self.act(act, &mut passed)?;
             }
-            if before == Lifecycle::Factory {
+            if before == Lifecycle::Factory && self.supervisor.state() != before {
                 self.begin_network()?;
             }
         }

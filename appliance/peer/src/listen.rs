@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use bartizan_process::{Exit, Fault};
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Connections that wait to be accepted.
@@ -53,10 +54,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => {
             let socket = TcpSocket::new_v6()?;
             // The IPv4 wildcard address is listed by itself where it is wanted.
-            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+            sockopt::set_ipv6_v6only(&socket, true)?;
             socket
         }
     };
+    // An address that the gateway does not have now, because its network came back or a port is
+    // down, is listened at when it has it: the others go on.
+    match address {
+        SocketAddr::V4(_) => sockopt::set_ip_freebind(&socket, true)?,
+        SocketAddr::V6(_) => sockopt::set_ipv6_freebind(&socket, true)?,
+    }
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

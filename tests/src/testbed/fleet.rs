@@ -291,7 +291,10 @@ impl Fleet {
     }
 
     /// Starts everything, and has the owner expect the boxes; waits for nothing but the processes.
-    fn start_on(topology: Arc<Topology>, site: Site, choices: &Choices) -> Self {
+    ///
+    /// # Panics
+    /// If one does not start.
+    pub fn start_on(topology: Arc<Topology>, site: Site, choices: &Choices) -> Self {
         let kmes = Side::BOTH.map(|side| {
             let namespace = &topology.side(side).kme;
             Some(KmeProcess::start(namespace, &site, side, choices))

@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod measured;
 pub mod memory;
 pub mod netns;
+pub mod networkd;
 pub mod plan;
 pub mod process;
 pub mod reboot;

@@ -127,6 +127,20 @@ impl Site {
     /// # Panics
     /// If it cannot be written, or swtpm does not do its part.
     pub fn from_factory(folder: &Path, choices: &Choices, kinds: [Kind; 2]) -> Self {
+        let networks = [SiteNetwork::default(), SiteNetwork::default()];
+        Self::with_networks(folder, choices, kinds, networks)
+    }
+
+    /// The same, with what the owner wants of each gateway's interfaces, A's first.
+    ///
+    /// # Panics
+    /// As [`Site::from_factory`].
+    pub fn with_networks(
+        folder: &Path,
+        choices: &Choices,
+        kinds: [Kind; 2],
+        networks: [SiteNetwork; 2],
+    ) -> Self {
         let pki = Pki::create(&folder.join("pki"));
         let verifier = Signer::generate().expect("keys");
         for part in [
@@ -163,26 +177,32 @@ impl Site {
         let owner = Party::new(pki.owner(), "Test owner's signer");
         let call_home = SocketAddr::new(controller(choices.family), CALL_HOME);
         let registrar = SocketAddr::new(controller(choices.family), REGISTRAR);
-        let information = Information::Onboarding(Box::new(Onboarding {
-            boot_image: None,
-            site: OwnersSite {
-                call_home,
-                registrar,
-                controller: NodeId::try_from(CONTROLLER).expect("a name"),
-                anchors: vec![pki.owner().anchor()],
-                verifier: verifier.public_keys(),
-                network: SiteNetwork::default(),
-            },
-        }));
-        let information = information.encode().expect("conveyed information");
-        let conveyed = owner.sign(&conveyed::draft(&information, None));
+        let owners_site = OwnersSite {
+            call_home,
+            registrar,
+            controller: NodeId::try_from(CONTROLLER).expect("a name"),
+            anchors: vec![pki.owner().anchor()],
+            verifier: verifier.public_keys(),
+            network: SiteNetwork::default(),
+        };
+        let conveyed = networks.map(|network| {
+            let information = Information::Onboarding(Box::new(Onboarding {
+                boot_image: None,
+                site: OwnersSite {
+                    network,
+                    ..owners_site.clone()
+                },
+            }));
+            let information = information.encode().expect("conveyed information");
+            owner.sign(&conveyed::draft(&information, None))
+        });
         let certificates = cms::chain(&owner.chain()).expect("the owner's certificates");
         let mut site = Self {
             folder: folder.to_owned(),
             pki,
             serials: Vec::new(),
         };
-        for (side, kind) in Side::BOTH.into_iter().zip(kinds) {
+        for ((side, kind), conveyed) in Side::BOTH.into_iter().zip(kinds).zip(conveyed) {
             site.pki.kme(side.kme_name());
             let serial = site.pki.new_box(side.node(), kind);
             site.pki
