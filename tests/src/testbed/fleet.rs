@@ -12,6 +12,7 @@ use std::{
 
 use bartizan_controller::status::{Status, TunnelStatus};
 use bartizan_model::config::KmeInterface;
+use rustix::process::Signal;
 
 use crate::pki::Kind;
 
@@ -103,6 +104,7 @@ impl KmeProcess {
             .arg(&control)
             .arg("--rendezvous")
             .arg(site.rendezvous())
+            .envs(site.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let form = match choices.interface {
@@ -155,6 +157,7 @@ impl ControllerProcess {
         command
             .args(["serve", "--config"])
             .arg(site.controller_config())
+            .envs(site.environment())
             .stdin(Stdio::null())
             .stderr(site.controller_log());
         let process = namespace.enter(|| Running::spawn(&mut command));
@@ -339,6 +342,19 @@ impl Fleet {
             Side::B => b,
         };
         kme.as_ref().expect("a KME that lives")
+    }
+
+    /// Does something while the owner's programs and the KMEs stand still.
+    pub fn while_the_owner_waits(&self, act: impl FnOnce()) {
+        let kmes = self.kmes.iter().flatten().map(|kme| &kme.process);
+        let programs: Vec<_> = kmes.chain([&self.controller.process]).collect();
+        for program in &programs {
+            program.signal(Signal::STOP);
+        }
+        act();
+        for program in &programs {
+            program.signal(Signal::CONT);
+        }
     }
 
     /// What both gateways have printed, for the message of a test that failed.

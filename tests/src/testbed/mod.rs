@@ -3,6 +3,7 @@
 pub mod appliance;
 pub mod boot;
 pub mod capture;
+pub mod clock;
 pub mod device;
 pub mod dialled;
 pub mod esp;

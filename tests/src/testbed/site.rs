@@ -71,6 +71,7 @@ pub struct Site {
     folder: PathBuf,
     pki: Pki,
     serials: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Side {
@@ -201,6 +202,7 @@ impl Site {
             folder: folder.to_owned(),
             pki,
             serials: Vec::new(),
+            environment: Vec::new(),
         };
         for ((side, kind), conveyed) in Side::BOTH.into_iter().zip(kinds).zip(conveyed) {
             site.pki.kme(side.kme_name());
@@ -234,6 +236,17 @@ impl Site {
         let text = attested_config(folder, choices);
         fs::write(site.controller_config(), text).expect("write the controller's configuration");
         site
+    }
+
+    /// Has the owner's programs, and the KMEs, started with these variables.
+    pub fn start_owner_with(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
+    /// What they are started with.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.environment.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The boxes' serial numbers, A's first.
