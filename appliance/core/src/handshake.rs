@@ -32,7 +32,7 @@ pub(crate) struct Handshake {
     pub(crate) epoch: Epoch,
     deadline: BootTime,
     /// It holds a place among those that exchange keys.
-    placed: bool,
+    pub(crate) placed: bool,
     pub(crate) qkd: QkdShare,
     pub(crate) initiator: Option<Initiator>,
     pub(crate) exchange: Option<classical::Initiator>,
@@ -381,9 +381,9 @@ impl Tunnel {
         }
     }
 
-    /// Our inbound SA stands, on this link or since before it: the peer has so long to say that its
-    /// own does. Whoever else waits for a place may have this one: a link that is away must not hold
-    /// it.
+    /// Our inbound SA stands, on this link or since before it: the peer has so long to say that its own
+    /// does. The responder gives its place to whoever waits for one; the initiator only with its keys,
+    /// or it would offer again before the responder had given back its own, and be refused.
     pub(crate) fn await_peer(&mut self, desk: &mut Desk<'_>) {
         let waits = self
             .wheel
@@ -391,20 +391,18 @@ impl Tunnel {
             .is_some_and(|g| g.state == State::InboundInstalled);
         if let Some(handshake) = self.handshake.as_mut().filter(|_| waits) {
             handshake.deadline = desk.now.after(PEER_WAIT);
-            if core::mem::take(&mut handshake.placed) {
-                desk.shared.keying.give_back(desk.peer);
+            if !self.initiates() {
+                self.leave_place(desk);
             }
         }
     }
 
     /// Wipes every secret of the exchange.
     pub(crate) fn drop_handshake(&mut self, desk: &mut Desk<'_>) {
+        self.leave_place(desk);
         let Some(handshake) = self.handshake.take() else {
             return;
         };
-        if handshake.placed {
-            desk.shared.keying.give_back(desk.peer);
-        }
         if let QkdShare::Asked { order, .. } = handshake.qkd
             && desk.shared.qkd.forget(order)
         {

@@ -182,6 +182,15 @@ impl Tunnel {
             life.asked = None;
         }
         self.act(desk, None, Wheel::disconnected);
+        self.leave_place(desk);
+    }
+
+    /// Gives the place back; a link that is away must not hold it either.
+    pub(crate) fn leave_place(&mut self, desk: &mut Desk<'_>) {
+        let handshake = self.handshake.as_mut();
+        if handshake.is_some_and(|handshake| core::mem::take(&mut handshake.placed)) {
+            desk.shared.keying.give_back(desk.peer);
+        }
     }
 
     /// Whether both ends know of each other's generations on this link.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bartizan_core::{ENTRIES_MAX, WINDOW};
-use bartizan_model::message::EditRefusal;
+use bartizan_model::message::{EditRefusal, PeerMessage};
 use bartizan_model::policy::{Action, Combiner, Need, Policy};
 use bartizan_model::report::Notice;
 
@@ -59,6 +59,27 @@ fn a_thousand_tunnels_come_up_and_are_rekeyed() {
     world.run(Duration::from_secs(60));
     assert!(up(&world));
     assert!(world.gateways.iter().all(|gateway| gateway.closed == 0));
+}
+
+/// The initiator is through long before the responder, and waits for it to have room.
+#[test]
+fn no_offer_is_refused_for_want_of_a_place_however_slow_the_responder_is() {
+    let tunnels: Vec<_> = (1..=400).map(|tunnel| (tunnel, LONG)).collect();
+    let mut world = World::new(83, &tunnels);
+    world.look_every = 5000;
+    world.weather.network = Duration::from_millis(1);
+    world.weather.kernel = Duration::from_millis(20);
+    let up = |world: &World| (1..=400).all(|tunnel| world.is_protected(tunnel));
+    for _ in 0..60 {
+        world.run(Duration::from_secs(1));
+    }
+    assert!(up(&world));
+    let refused =
+        |(_, message): &&(usize, PeerMessage)| matches!(message, PeerMessage::Abandoned { .. });
+    assert_eq!(world.said.iter().filter(refused).count(), 0);
+    for gateway in &world.gateways {
+        assert!(gateway.counters.is_empty(), "{:?}", gateway.counters);
+    }
 }
 
 #[test]
