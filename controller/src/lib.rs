@@ -12,6 +12,7 @@ mod clock;
 pub mod command;
 pub mod config;
 pub mod credential;
+mod descriptors;
 mod desk;
 pub mod device;
 mod fleet;

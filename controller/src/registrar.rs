@@ -111,6 +111,8 @@ impl Registrar {
             return;
         }
         *of_one = of_one.saturating_add(1);
+        // Without it a small message waits for the acknowledgement of the one before, and is no less right.
+        let _slower = stream.set_nodelay(true);
         let (tls, office) = (Arc::clone(&self.tls), Rc::clone(&self.office));
         self.connections.spawn_local(async move {
             office.receive(stream, tls, address).await;

@@ -115,6 +115,8 @@ impl Rest {
             self.desk.count("rest-crowd");
             return;
         }
+        // Without it a small answer waits for the acknowledgement of the one before, and is no less right.
+        let _slower = stream.set_nodelay(true);
         let desk = Rc::clone(&self.desk);
         let (tls, rates) = (Arc::clone(&self.tls), Rc::clone(&self.rates));
         self.connections.spawn_local(async move {

@@ -22,6 +22,7 @@ use crate::attestation::Attester;
 use crate::clock::owner_time;
 use crate::config::Config;
 use crate::config::attested::Attested;
+use crate::descriptors;
 use crate::desk::Desk;
 use crate::fleet::Fleet;
 use crate::link::Link;
@@ -78,6 +79,7 @@ pub enum ServeError {
 ///
 /// [`ServeError`] if it cannot begin.
 pub fn serve(config: &Config) -> Result<(), ServeError> {
+    descriptors::raise();
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(HANDSHAKES)

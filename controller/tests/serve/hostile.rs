@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::gateway::{Done, Played, Script, dial};
@@ -174,4 +175,19 @@ fn another_user_commands_nothing() {
     let status = owner.status();
     assert_eq!(status.counters["command-of-another-user"], 2);
     assert!(status.tunnels.is_empty());
+}
+
+#[test]
+fn a_controller_has_as_many_files_as_the_service_manager_lets_it() {
+    // As a service begins: with what select(2) can bear.
+    let limit = getrlimit(Resource::Nofile);
+    let few = Rlimit {
+        current: Some(512),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let owner = Owner::start(&["a"]);
+    let most = limit.maximum.unwrap();
+    assert!(most > 512, "nothing to raise");
+    assert_eq!(owner.files(), [most, most]);
 }

@@ -103,6 +103,17 @@ impl Owner {
         }
     }
 
+    /// How many files it may have open, and could have.
+    pub(crate) fn files(&self) -> [u64; 2] {
+        let pid = self.process.as_ref().unwrap().id();
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"));
+        let mut numbers = line.unwrap().split_whitespace();
+        [(); 2].map(|()| numbers.next().unwrap().parse().unwrap())
+    }
+
     /// Says whether the controller still runs.
     pub(crate) fn lives(&mut self) -> bool {
         self.process.as_mut().unwrap().try_wait().unwrap().is_none()

@@ -30,6 +30,7 @@ pub(crate) struct Gateway {
     pub(crate) engine: Channel<PeerToEngine, EngineToPeer>,
     pub(crate) tpm: PlayedTpm,
     pub(crate) address: SocketAddr,
+    pub(crate) certified: Certified,
     node: NodeId,
     key: Thumbprint,
 }
@@ -77,6 +78,7 @@ impl Owner {
             address,
             node: node(name),
             key: thumbprint(&certified),
+            certified,
         }
     }
 

@@ -8,7 +8,7 @@ mod rogue;
 
 use std::time::{Duration, Instant};
 
-use bartizan_model::message::EngineToPeer;
+use bartizan_model::message::{EngineToPeer, SupervisorToRole};
 use bartizan_tests::pki::{Authority, Valid};
 use bartizan_tests::played::next;
 use gateway::{Owner, heard, lease, switched};
@@ -32,6 +32,28 @@ fn a_pair_carries_every_message_in_its_order_both_ways() {
     }
     assert_eq!(b.heard(), heard("gw-a", lease(8000)));
     assert_eq!((a.tpm.signatures(), b.tpm.signatures()), (1, 1));
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_from_then_on_and_no_other() {
+    let owner = Owner::new();
+    let mut b = owner.gateway("gw-b");
+    let someone = owner.authority.issue(&["gw-x"]);
+    let shown = |address| {
+        let met = Rogue::connect(address, &owner, Some(&someone), Groups::Hybrid);
+        met.unwrap().shown()
+    };
+    assert_eq!(shown(b.address), b.certified.chain()[0].0);
+    let renewed = owner.authority.issue_again(&["gw-b"], &b.certified);
+    b.role.tell(&SupervisorToRole::Ldevid(renewed.clone()));
+    b.role.wait_count("ldevid-renewed", 1);
+    assert_eq!(shown(b.address), renewed[0].0);
+
+    // The supervisor has checked it: one over another key is its fault, and the end.
+    let stranger = owner.authority.issue(&["gw-b"]);
+    b.role
+        .tell(&SupervisorToRole::Ldevid(stranger.chain().to_vec()));
+    assert_eq!(b.role.ended().code(), Some(76));
 }
 
 #[test]

@@ -68,6 +68,12 @@ impl Rogue {
         Ok(Self { stream, runtime })
     }
 
+    /// The certificate that the gateway has shown.
+    pub(crate) fn shown(&self) -> Vec<u8> {
+        let chain = self.stream.get_ref().1.peer_certificates();
+        chain.expect("a certificate")[0].to_vec()
+    }
+
     /// Sends these bytes as they are; fails once the gateway has closed the connection.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = &mut self.stream;
