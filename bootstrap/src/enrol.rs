@@ -49,11 +49,13 @@ pub(crate) struct Registrar {
 }
 
 /// What the box is, for any session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Gateway<'a> {
     pub(crate) config: &'a BootstrapConfig,
     pub(crate) identity: &'a Identity,
     pub(crate) tpm: &'a Tpm,
+    /// What evidence is bound to, of the binding of the link that it goes over.
+    pub(crate) bound: &'a (dyn Fn([u8; 32]) -> [u8; 32] + Send + Sync),
 }
 
 impl Gateway<'_> {
@@ -69,7 +71,7 @@ impl Gateway<'_> {
             },
         };
         let met = self.meet(&registrar).await?;
-        let qualifying = binding::certify(&met.channel_binding);
+        let qualifying = binding::certify(&(self.bound)(met.channel_binding));
         let request = Request::Enrol {
             epoch: owner.epoch,
             ldevid: Box::new(tpm::create_ldevid(self.tpm, qualifying)?),
@@ -125,7 +127,7 @@ impl Gateway<'_> {
         registrar: &Registrar,
     ) -> Result<Ended, AttemptError> {
         let hello = self.hello(request)?;
-        let binding = met.channel_binding;
+        let binding = (self.bound)(met.channel_binding);
         let (message, greeted) = Greeted::greet(&hello, binding, boot_time())?;
         send(&mut met, &message).await?;
         let message = receive(&mut met, greeted.deadline()).await?;

@@ -19,4 +19,4 @@ mod role;
 mod seek;
 mod tpm;
 
-pub use role::work;
+pub use role::{work, work_unbound};

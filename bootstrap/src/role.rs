@@ -32,12 +32,34 @@ const ENROLMENTS_MAX: usize = 8;
 /// The worker and a handshake.
 const THREADS: usize = 4;
 
+/// What evidence is bound to, of the binding of the link that it goes over.
+type Bound = Arc<dyn Fn([u8; 32]) -> [u8; 32] + Send + Sync>;
+
 /// Does the role's work until a neighbour is gone, or the owner is enrolled with.
 ///
 /// # Errors
 ///
 /// [`Fault`]: why the process ends.
 pub fn work(started: Started<()>) -> Result<(), Fault> {
+    begin(started, Arc::new(core::convert::identity))
+}
+
+/// The same without the binding: evidence is bound to what `bound` says of the link's own, and so
+/// can be relayed. A test shows by it what the binding is for; what ships is searched for the words
+/// that it logs.
+///
+/// # Errors
+///
+/// As [`work`].
+pub fn work_unbound(
+    started: Started<()>,
+    bound: impl Fn([u8; 32]) -> [u8; 32] + Send + Sync + 'static,
+) -> Result<(), Fault> {
+    journal::log(Level::Warn, format_args!("bootstrap is bound to no link"));
+    begin(started, Arc::new(bound))
+}
+
+fn begin(started: Started<()>, bound: Bound) -> Result<(), Fault> {
     let RoleConfig::Bootstrap(config) = started.config else {
         return Err(Fault::new(Exit::Protocol, "started as another role"));
     };
@@ -53,7 +75,7 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
         *config,
         tpm,
         (started.supervisor, started.watchdog),
-        started.time,
+        (started.time, bound),
     ));
     // What waits for the TPM must not delay the end of the process.
     runtime.shutdown_background();
@@ -64,7 +86,7 @@ async fn serve(
     config: BootstrapConfig,
     tpm: Tpm,
     (supervisor, mut watchdog): (SupervisorChannel, Watchdog),
-    time: KnownTime,
+    (time, bound): (KnownTime, Bound),
 ) -> Result<(), Fault> {
     let mut supervisor = AsyncChannel::new(supervisor)?;
     let (sources, seen_sources) = watch::channel(config.sources.clone());
@@ -78,6 +100,7 @@ async fn serve(
         state: seen_state,
         may_keep,
         time,
+        bound,
         say,
     };
     // It waits for the TPM, so it has a thread of its own; its sockets are this loop's.
@@ -128,6 +151,7 @@ struct Worker {
     /// Whether the ownership is on the disk.
     may_keep: watch::Receiver<bool>,
     time: KnownTime,
+    bound: Bound,
     say: mpsc::Sender<RoleToSupervisor>,
 }
 
@@ -192,10 +216,12 @@ impl Worker {
     ) -> Result<core::convert::Infallible, Fault> {
         let mut backoff = Backoff::new(FIRST, LONGEST);
         let (config, tpm) = (Arc::clone(&self.config), self.tpm.clone());
+        let bound = Arc::clone(&self.bound);
         let gateway = Gateway {
             config: &config,
             identity,
             tpm: &tpm,
+            bound: &*bound,
         };
         for _ in 0..ENROLMENTS_MAX {
             match gateway.enrol(sought.owner.clone()).await {
@@ -262,6 +288,7 @@ impl Worker {
             config: &self.config,
             identity: &identity,
             tpm: &self.tpm,
+            bound: &*self.bound,
         };
         gateway.report(registrar).await
     }

@@ -12,4 +12,4 @@ mod home;
 mod inquiry;
 mod role;
 
-pub use role::work;
+pub use role::{work, work_unbound};

@@ -20,12 +20,33 @@ use crate::inquiry::TpmDesk;
 /// A round at least this often: what is counted is told in time.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// What a quote is bound to, of the binding of the link that it is asked for over.
+type Bound = Box<dyn Fn([u8; 32]) -> [u8; 32]>;
+
 /// Does the role's work until a neighbour is gone.
 ///
 /// # Errors
 ///
 /// [`Fault`]: why the process ends.
 pub fn work(started: Started<()>) -> Result<(), Fault> {
+    serve(started, Box::new(core::convert::identity))
+}
+
+/// The same without the binding: quotes are bound to what `bound` says, and so can be relayed. A
+/// test shows by it what the binding is for; what ships is searched for the words that it logs.
+///
+/// # Errors
+///
+/// As [`work`].
+pub fn work_unbound(
+    started: Started<()>,
+    bound: impl Fn([u8; 32]) -> [u8; 32] + 'static,
+) -> Result<(), Fault> {
+    log(Level::Warn, format_args!("control is bound to no link"));
+    serve(started, Box::new(bound))
+}
+
+fn serve(started: Started<()>, bound: Bound) -> Result<(), Fault> {
     let RoleConfig::Control(config) = started.config else {
         return Err(Fault::new(Exit::Protocol, "started as another role"));
     };
@@ -58,6 +79,7 @@ pub fn work(started: Started<()>) -> Result<(), Fault> {
             tpm,
             (started.supervisor, started.watchdog),
             Clock::known(started.time),
+            bound,
         )?;
         control.run().await
     });
@@ -99,6 +121,7 @@ struct Control {
     lost: Option<bool>,
     /// What the supervisor was told of whether a session stands.
     stands: bool,
+    bound: Bound,
 }
 
 impl Control {
@@ -109,6 +132,7 @@ impl Control {
         tpm: Tpm,
         (supervisor, watchdog): (SupervisorChannel, Watchdog),
         clock: Clock,
+        bound: Bound,
     ) -> Result<Self, Fault> {
         let home = Home::new(config, Signer::ldevid(tpm.clone()), clock).map_err(|error| {
             Fault::because(Exit::Config, "cannot speak with the controller", error)
@@ -124,6 +148,7 @@ impl Control {
             refused: 0,
             lost: None,
             stands: false,
+            bound,
         })
     }
 
@@ -231,7 +256,7 @@ impl Control {
                     // Nobody waits for it any more.
                     return self.found(Err(Unfound::Tpm));
                 };
-                let binding = connection.channel_binding;
+                let binding = (self.bound)(connection.channel_binding);
                 self.counters.count("quotes");
                 self.tpm.quote(nonce, bound, binding, pcrs);
                 Ok(())

@@ -55,6 +55,12 @@ pub struct Started<P> {
 #[derive(Default)]
 pub struct Ends(BTreeMap<Edge, OwnedFd>);
 
+impl FromIterator<(Edge, OwnedFd)> for Ends {
+    fn from_iter<I: IntoIterator<Item = (Edge, OwnedFd)>>(ends: I) -> Self {
+        Self(ends.into_iter().collect())
+    }
+}
+
 impl Ends {
     /// Takes the end of an edge.
     ///

@@ -33,4 +33,6 @@ mod owner;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod tpm;

@@ -16,13 +16,8 @@ use crate::owner::{LIMIT, Owner};
 
 /// Has the worst that a middle box may have: a certificate of the owner's in the controller's name, and, for its own
 /// link, the key that the box shows.
-fn start(owner: &Owner, tpm: &crate::tpm::Tpm) -> Receiver<(SocketAddr, [u8; 32])> {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["controller".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &owner.ca).unwrap();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let key = any_supported_type(&key).unwrap();
-    let identity = Identity::new(&[Der(certificate.der().to_vec())], key).unwrap();
+pub(crate) fn start(owner: &Owner, tpm: &crate::tpm::Tpm) -> Receiver<(SocketAddr, [u8; 32])> {
+    let identity = controller(owner);
     let (far, anchors, idevid) = (owner.registrar.unwrap(), owner.anchors(), tpm.link());
     let (tell, told) = channel();
     std::thread::spawn(move || {
@@ -43,6 +38,16 @@ fn start(owner: &Owner, tpm: &crate::tpm::Tpm) -> Receiver<(SocketAddr, [u8; 32]
         });
     });
     told
+}
+
+/// A certificate of the owner's in the controller's name, with its key.
+pub(crate) fn controller(owner: &Owner) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["controller".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &owner.ca).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let key = any_supported_type(&key).unwrap();
+    Identity::new(&[Der(certificate.der().to_vec())], key).unwrap()
 }
 
 fn enrol_through_a_relay(ways: impl FnOnce([u8; 32]) -> Ways<'static>) -> boxes::Result {
