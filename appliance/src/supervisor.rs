@@ -8,9 +8,7 @@ use bartizan_model::ids::{Reqid, SaeId};
 use bartizan_model::lifecycle::{Event, Lifecycle};
 use bartizan_model::message::{Achieved, Edge, Role, RoleToSupervisor};
 use bartizan_model::ownership::Ownership;
-use bartizan_model::report::{
-    NetworkState, OwnerReport, QkdReport, QuarantineReason, Snapshot, TunnelReport,
-};
+use bartizan_model::report::{NetworkState, QkdReport, QuarantineReason, TunnelReport};
 use bartizan_model::time::{BootTime, KnownTime};
 use bartizan_process::{Exit, Fault};
 
@@ -23,11 +21,7 @@ use crate::roles::{EDGES, EdgeRow, ROLES, edges_of, row_of};
 use crate::rollback::Rollback;
 use crate::store::Kept;
 
-/// The most names that the roles may count under, together.
-const COUNTERS_MAX: usize = 256;
-
-/// The most bytes of such a name.
-const COUNTER_NAME_MAX: usize = 64;
+mod tell;
 
 /// The most tunnels that the engine may report: what one edit may have.
 const TUNNELS_MAX: usize = 12_000;
@@ -279,48 +273,6 @@ impl Supervisor {
         }
     }
 
-    /// Counts something that the supervisor itself refused.
-    pub fn count(&mut self, name: &str) {
-        let total = self
-            .counters
-            .entry(format!("supervisor.{name}"))
-            .or_default();
-        *total = total.saturating_add(1);
-    }
-
-    /// What the status tool shows.
-    pub fn snapshot(&self, now: BootTime) -> Snapshot {
-        let owner = self.owned().map(Owned::ownership);
-        Snapshot {
-            owner: owner.map(|owner| OwnerReport {
-                node: owner.node.clone(),
-                epoch: owner.epoch,
-                controller: owner.controller.clone(),
-            }),
-            lifecycle: self.state,
-            quarantine: self.quarantine,
-            home: self.home,
-            network: self.network,
-            at: now,
-            lease: self
-                .lease_ends
-                .map(|end| end.since(now))
-                .filter(|rest| !rest.is_zero()),
-            tunnels: self.tunnels.values().cloned().collect(),
-            qkd: self.qkd.values().cloned().collect(),
-            achieved: self
-                .achieved
-                .iter()
-                .map(|(role, achieved)| (*role, *achieved))
-                .collect(),
-            counters: self
-                .counters
-                .iter()
-                .map(|(name, total)| (name.clone(), *total))
-                .collect(),
-        }
-    }
-
     fn locked_down(&mut self, role: Role, achieved: Achieved) -> Result<Vec<Act>, Fault> {
         let keeps_secrets = row_of(role).is_some_and(|row| row.secrets);
         if let Some(missing) = missing(&self.required, keeps_secrets, &achieved) {
@@ -460,15 +412,6 @@ impl Supervisor {
         vec![Act::Warn(format!(
             "the rollback floor is not raised to {epoch}"
         ))]
-    }
-
-    fn counted(&mut self, role: Role, name: &str, total: u64) -> Result<Vec<Act>, Fault> {
-        if name.len() > COUNTER_NAME_MAX {
-            return Err(too_much());
-        }
-        let name = format!("{role:?}.{name}").to_lowercase();
-        self.counters.insert(name, total);
-        within(self.counters.len(), COUNTERS_MAX)
     }
 
     /// Takes the step of the appliance's life and does what the new state asks for.
