@@ -25,7 +25,8 @@ use rustix::process::Uid;
 use crate::locked::achieved;
 use crate::owner::owned;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const SUPERVISOR_UID: u32 = 62000;
 
 /// What a role plays the supervisor's neighbour with.

@@ -325,7 +325,6 @@ fn shown_bypasses(side: Side) -> Vec<String> {
             Family::V4 => ("0.0.0.0/0", 32),
             Family::V6 => ("::/0", 128),
         };
-        let controller = bartizan_tests::testbed::topology::controller(family);
         for own in [
             side.wan(family),
             side.management(family),
@@ -335,7 +334,6 @@ fn shown_bypasses(side: Side) -> Vec<String> {
             policies.push(shown_policy(&own, any, 0, "fwd action block", 100, ""));
             for (other, port, served) in [
                 (any.to_owned(), 9061, true),
-                (format!("{controller}/{width}"), 4335, false),
                 (format!("{}/{width}", side.kme(family)), 8443, false),
             ] {
                 let out = format!("{own} dst {other} proto tcp");
@@ -350,6 +348,14 @@ fn shown_bypasses(side: Side) -> Vec<String> {
                     policies.push(shown(&selector, 0, "in action allow", 100, ""));
                 }
             }
+        }
+        // The owner, from whatever address the gateway has.
+        let owner = bartizan_tests::testbed::topology::controller(family);
+        let asked = format!("{any} dst {owner}/{width} proto tcp dport 4335");
+        let answered = format!("{owner}/{width} dst {any} proto tcp sport 4335");
+        for (selector, own) in [(asked, "out action allow"), (answered, "in action allow")] {
+            policies.push(shown(&selector, 0, own, 100, ""));
+            policies.push(shown(&selector, 0, "fwd action block", 100, ""));
         }
     }
     policies
