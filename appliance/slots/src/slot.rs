@@ -5,6 +5,9 @@ use bartizan_evidence::quote::Digest;
 use crate::disk::Disk;
 use crate::gpt::{Guid, Partition, Replica, Table, TableError};
 
+/// What a slot is named by that does not hold what was written to it: no image has this root hash.
+const BAD: Digest = *b"bartizan: this slot is not good.";
+
 /// The two slots of a disk whose table is whole in both copies.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Slots {
@@ -87,6 +90,16 @@ impl Slots {
         self.idle.map(|place| place.size)
     }
 
+    /// Whether the idle slot was found to be bad since an update was last placed there.
+    pub fn idle_is_bad(&self) -> bool {
+        let bad = Guid::of_slot(&BAD);
+        let named = |(place, id): (&Place, &Guid)| {
+            let mut partitions = self.table.partitions();
+            partitions.any(|(number, one)| number == place.number && one.id == *id)
+        };
+        self.idle.iter().zip(&bad).all(named)
+    }
+
     /// Where the running slot's partitions are: byte offsets and sizes. Nothing writes there.
     pub fn running_places(&self) -> [(u64, u64); 2] {
         self.running.map(|place| (place.offset, place.size))
@@ -94,6 +107,18 @@ impl Slots {
 
     pub(crate) const fn idle(&self) -> [Place; 2] {
         self.idle
+    }
+
+    /// Gives the idle slot a name that no image has.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError`] if the disk does not do it.
+    pub(crate) fn condemn_idle<D: Disk>(
+        &mut self,
+        disk: &mut D,
+    ) -> Result<(), SlotError<D::Error>> {
+        self.name_idle(disk, &BAD)
     }
 
     /// Names the idle slot by a root hash: in the backup first, so that one copy is whole always.

@@ -104,11 +104,7 @@ impl Update {
         running: &Running,
     ) -> Result<Self, UpdateError<D::Error>> {
         bartizan_manifest::rules::check(&manifest, running).map_err(UpdateError::Refused)?;
-        let names = disk.names().map_err(|cause| failed(READ_NAMES, cause))?;
-        let blessed = BootEntry::blessed(running.version.clone()).to_string();
-        if !names.contains(&blessed) {
-            return Err(UpdateError::NotBlessed);
-        }
+        must_be_blessed(disk, &running.version)?;
         let slots = Slots::open(disk, &running.root_hash).map_err(UpdateError::Slots)?;
         for (part, size) in [Part::Root, Part::Verity]
             .into_iter()
@@ -141,6 +137,43 @@ impl Update {
     /// What is being installed.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+}
+
+/// Takes the idle slot's entry away, whatever it stands for: nothing but the running version boots.
+///
+/// # Errors
+///
+/// [`UpdateError`] if the disk does not do it, or the running version is not blessed: the other
+/// entry is then the one to go back to.
+pub fn withdraw<D: Disk>(disk: &mut D, running: &Running) -> Result<(), UpdateError<D::Error>> {
+    must_be_blessed(disk, &running.version)?;
+    withdraw_others(disk, &running.version)
+}
+
+/// Marks the idle slot as bad after the disk did not carry an update out: it has no entry, and its
+/// partitions have a name that no image has. The next update that is placed there takes the mark
+/// away.
+///
+/// # Errors
+///
+/// [`UpdateError`] if the disk does not do that either, as much as can be done is; and as
+/// [`withdraw`], where nothing is done.
+pub fn condemn<D: Disk>(disk: &mut D, running: &Running) -> Result<(), UpdateError<D::Error>> {
+    must_be_blessed(disk, &running.version)?;
+    let withdrawn = withdraw_others(disk, &running.version);
+    let mut slots = Slots::open(disk, &running.root_hash).map_err(UpdateError::Slots)?;
+    slots.condemn_idle(disk).map_err(UpdateError::Slots)?;
+    withdrawn
+}
+
+fn must_be_blessed<D: Disk>(disk: &mut D, running: &Version) -> Result<(), UpdateError<D::Error>> {
+    let names = disk.names().map_err(|cause| failed(READ_NAMES, cause))?;
+    let blessed = BootEntry::blessed(running.clone()).to_string();
+    if names.contains(&blessed) {
+        Ok(())
+    } else {
+        Err(UpdateError::NotBlessed)
     }
 }
 

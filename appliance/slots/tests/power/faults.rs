@@ -1,7 +1,7 @@
 //! What does not work while power stays: the running version is as it was, and the reason is said.
 
 use bartizan_manifest::Part;
-use bartizan_slots::update::{Update, UpdateError};
+use bartizan_slots::update::{self, Update, UpdateError};
 use bartizan_slots::{Disk as _, SlotError, Slots};
 
 use crate::disk::{Broken, Fault, LoggedDisk};
@@ -56,6 +56,47 @@ fn a_write_that_fails_anywhere_leaves_the_running_version() {
         failures += 1;
     }
     assert!(failures > 20);
+}
+
+#[test]
+fn a_bad_slot_is_marked_until_an_update_is_placed_there() {
+    let [old, new] = releases();
+    let mut disk = disk((&old, "bartizan_1.efi"), None);
+    disk.fault.liar = usize::try_from(PLACES[2].0 + 3).ok();
+    assert!(try_update(&mut disk, &old, &new, &new.bytes()).is_err());
+    disk.fault = Fault::default();
+    let mut failures = 0;
+    for writes in 0.. {
+        // It is marked again and again, a write further each time.
+        disk.fault.writes_left = Some(writes);
+        let marked = update::condemn(&mut disk, &old.running());
+        still_boots(&disk, &old);
+        if marked.is_ok() {
+            break;
+        }
+        failures += 1;
+    }
+    assert!(failures > 2);
+    disk.fault = Fault::default();
+    let slots = Slots::open(&mut disk, &old.running().root_hash).unwrap();
+    assert!(slots.idle_is_bad());
+    assert_eq!(disk.names().unwrap(), ["bartizan_1.efi"]);
+    try_update(&mut disk, &old, &new, &new.bytes()).unwrap();
+    let slots = Slots::open(&mut disk, &old.running().root_hash).unwrap();
+    assert!(!slots.idle_is_bad());
+}
+
+#[test]
+fn what_a_version_on_trial_would_go_back_to_is_not_taken_away() {
+    let [old, new] = releases();
+    let mut disk = disk((&new, "bartizan_2+2-1.efi"), Some((&old, "bartizan_1.efi")));
+    for refused in [
+        update::withdraw(&mut disk, &new.running()),
+        update::condemn(&mut disk, &new.running()),
+    ] {
+        assert!(matches!(refused, Err(UpdateError::NotBlessed)));
+    }
+    assert!(disk.log.is_empty());
 }
 
 #[test]
