@@ -26,7 +26,7 @@ use bartizan_netconf::client::Request;
 use crate::chains::spki;
 use crate::clock::owner_time;
 use crate::desk::Desk;
-use crate::device::{self, Attestation, Certificate, Device, Occasion, Serial, State};
+use crate::device::{self, Attestation, Certificate, Device, Mirror, Occasion, Serial, State};
 use crate::link::{Link, LinkError};
 use crate::serve::chain;
 use crate::store::DeviceError;
@@ -234,7 +234,7 @@ impl Attester {
         let attestation = Attestation {
             pins: judged.pins,
             clock: judged.clock,
-            floors: None,
+            floors: judged.floors,
             lease_end,
             certificate,
         };

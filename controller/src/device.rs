@@ -129,8 +129,8 @@ pub struct Attestation {
     pub pins: Pins,
     /// The boot of the evidence.
     pub clock: Clock,
-    /// The TPM's floors, where the session shows them.
-    pub floors: Option<Floors>,
+    /// The TPM's floors.
+    pub floors: Floors,
     /// When the lease ends that will be granted.
     pub lease_end: OwnerTime,
     /// A renewed certificate, if one is due.
@@ -222,10 +222,7 @@ impl Device {
     ///
     /// [`Refused`]; nothing is changed.
     pub fn attest(&mut self, attestation: &Attestation, now: OwnerTime) -> Result<State, Refused> {
-        let floors = match &attestation.floors {
-            Some(floors) => self.risen(floors)?,
-            None => self.floors,
-        };
+        let floors = self.risen(&attestation.floors)?;
         let state = self.state.after(self.passing(&attestation.clock))?;
         self.pass(state, attestation.clock, now);
         if state == State::Enrolled {

@@ -19,7 +19,7 @@ use crate::identity::{endorsements, identity};
 use crate::keys::{DeviceKeys, with_storage};
 use crate::ldevid::{Fresh, Ldevid};
 use crate::measured::Measured;
-use crate::quote::quote;
+use crate::quote::{quote, quote_with_floors};
 use crate::sign::sign;
 use crate::template::DeviceKey;
 
@@ -264,6 +264,15 @@ impl Prepared {
                 order,
                 quoted: Box::new(quote(&mut self.tpm, &self.keys, qualifying, *pcrs)?),
             },
+            ToTpm::Attest { binding, pcrs, .. } => {
+                let (tpm, keys) = (&mut self.tpm, &self.keys);
+                let (quoted, floors) = quote_with_floors(tpm, keys, binding, *pcrs)?;
+                FromTpm::Attested {
+                    order,
+                    quoted: Box::new(quoted),
+                    floors,
+                }
+            }
             ToTpm::ReadLog { log, offset, .. } => self.read_log(order, *log, *offset)?,
             ToTpm::RaiseFloor { floor, to, .. } => {
                 floor::raise(&mut self.tpm, *floor, *to)?;
@@ -345,6 +354,7 @@ pub(crate) fn order(request: &ToTpm) -> OrderId {
         | ToTpm::CreateLdevid { order, .. }
         | ToTpm::Activate { order, .. }
         | ToTpm::Quote { order, .. }
+        | ToTpm::Attest { order, .. }
         | ToTpm::ReadLog { order, .. }
         | ToTpm::RaiseFloor { order, .. } => *order,
     }

@@ -23,6 +23,8 @@ pub enum Request {
     Activate,
     /// A quote.
     Quote,
+    /// A quote that is bound to the floors.
+    Attest,
     /// A part of a log.
     ReadLog,
     /// A higher floor for vouchers.
@@ -35,7 +37,7 @@ pub enum Request {
 
 impl Request {
     /// Every request.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SignIdevid,
         Self::SignLdevid,
         Self::Identity,
@@ -43,6 +45,7 @@ impl Request {
         Self::KeepLdevid,
         Self::Activate,
         Self::Quote,
+        Self::Attest,
         Self::ReadLog,
         Self::RaiseOwnership,
         Self::RaiseRollback,
@@ -62,6 +65,7 @@ impl From<&ToTpm> for Request {
             ToTpm::KeepLdevid(_) => Self::KeepLdevid,
             ToTpm::Activate { .. } => Self::Activate,
             ToTpm::Quote { .. } => Self::Quote,
+            ToTpm::Attest { .. } => Self::Attest,
             ToTpm::ReadLog { .. } => Self::ReadLog,
             ToTpm::RaiseFloor { floor, .. } => match floor {
                 Floor::Ownership => Self::RaiseOwnership,
@@ -121,7 +125,12 @@ const PERMITTED: &[Row] = &[
     Row {
         role: Role::Control,
         states: &[Attesting, Attested, Operational, Quarantined],
-        requests: &[Request::SignLdevid, Request::Quote, Request::ReadLog],
+        requests: &[
+            Request::SignLdevid,
+            Request::Quote,
+            Request::Attest,
+            Request::ReadLog,
+        ],
     },
     // The links that keys come from, while a lease lives.
     Row {
@@ -169,10 +178,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "Control Attesting: SignLdevid Quote ReadLog",
-                "Control Attested: SignLdevid Quote ReadLog",
-                "Control Operational: SignLdevid Quote ReadLog",
-                "Control Quarantined: SignLdevid Quote ReadLog",
+                "Control Attesting: SignLdevid Quote Attest ReadLog",
+                "Control Attested: SignLdevid Quote Attest ReadLog",
+                "Control Operational: SignLdevid Quote Attest ReadLog",
+                "Control Quarantined: SignLdevid Quote Attest ReadLog",
                 "Peer Attested: SignLdevid",
                 "Peer Operational: SignLdevid",
                 "Qkd Attested: SignLdevid",

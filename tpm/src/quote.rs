@@ -1,13 +1,15 @@
 //! Quotes: what stands in the PCRs, signed by the attestation key.
 
+use bartizan_evidence::binding::{self, FLOORS_LEN};
 use bartizan_evidence::structures::Hash;
-use bartizan_model::identity::{PcrSelection, Quoted};
+use bartizan_model::identity::{Floors, PcrSelection, Quoted};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::structures::{AttestInfo, Data, PcrSelectionList, PcrSlot, SignatureScheme};
 use tss_esapi::traits::Marshall as _;
 
 use crate::administrator::with_device_key;
 use crate::device::{NONE, Tpm, TpmError, code, wrong_value};
+use crate::floor;
 use crate::keys::DeviceKeys;
 use crate::template::{DeviceKey, Strength};
 
@@ -26,22 +28,50 @@ const TRIES: usize = 4;
 ///
 /// # Errors
 ///
-/// [`TpmError::Refused`] with `TPM_RC_SIZE` for data of another length than 16 to 64 bytes, with
-/// `TPM_RC_VALUE` for no PCR or one that does not exist, with `TPM_RC_PCR_CHANGED` if a PCR changes
-/// all the time, else what the TPM says.
+/// [`TpmError::Refused`] with `TPM_RC_SIZE` for data of another length than 16 to 64 bytes, and for
+/// 33 bytes, by which a quote speaks of the floors; with `TPM_RC_VALUE` for no PCR or one that does
+/// not exist, with `TPM_RC_PCR_CHANGED` if a PCR changes all the time, else what the TPM says.
 pub(crate) fn quote(
     tpm: &mut Tpm,
     keys: &DeviceKeys,
     qualifying: &[u8],
     pcrs: PcrSelection,
 ) -> Result<Quoted, TpmError> {
-    let refused = |code| TpmError::Refused {
-        command: "quote",
-        code,
-    };
-    if !QUALIFYING.contains(&qualifying.len()) {
+    if !QUALIFYING.contains(&qualifying.len()) || qualifying.len() == FLOORS_LEN {
         return Err(refused(code::SIZE));
     }
+    quote_over(tpm, keys, qualifying, pcrs)
+}
+
+/// Quotes as [`quote`] does, bound to `binding` and to the floors that it reads.
+///
+/// # Errors
+///
+/// As [`quote`].
+pub(crate) fn quote_with_floors(
+    tpm: &mut Tpm,
+    keys: &DeviceKeys,
+    binding: &[u8; 32],
+    pcrs: PcrSelection,
+) -> Result<(Quoted, Floors), TpmError> {
+    let floors = floor::read_all(tpm)?;
+    let qualifying = binding::floors(binding, &floors);
+    Ok((quote_over(tpm, keys, &qualifying, pcrs)?, floors))
+}
+
+const fn refused(code: u32) -> TpmError {
+    TpmError::Refused {
+        command: "quote",
+        code,
+    }
+}
+
+fn quote_over(
+    tpm: &mut Tpm,
+    keys: &DeviceKeys,
+    qualifying: &[u8],
+    pcrs: PcrSelection,
+) -> Result<Quoted, TpmError> {
     let numbers = numbers(pcrs).ok_or(refused(code::VALUE))?;
     let before = read(tpm, &numbers)?;
     let (strength, key) = (keys.strength, DeviceKey::Attestation);

@@ -215,6 +215,7 @@ impl TpmRole {
             | FromTpm::Done(_)
             | FromTpm::Activated { .. }
             | FromTpm::Quoted { .. }
+            | FromTpm::Attested { .. }
             | FromTpm::LogPart { .. } => return Ok(()),
         };
         *total = total.saturating_add(1);

@@ -32,7 +32,8 @@ impl TpmDesk {
         Self { tpm, asked: None }
     }
 
-    /// Asks for a quote. `bound` is the engine's nonce, and makes the quote this session's.
+    /// Asks for a quote. `bound` is the engine's nonce, and makes the quote this session's; it shows
+    /// the floors then.
     pub(crate) fn quote(
         &mut self,
         nonce: Vec<u8>,
@@ -40,19 +41,31 @@ impl TpmDesk {
         channel_binding: [u8; 32],
         pcrs: PcrSelection,
     ) {
-        let qualifying = match bound {
-            Some(Nonce(context)) => binding::attest(&nonce, &channel_binding, &context).to_vec(),
-            None => nonce,
-        };
         self.ask(move |tpm| {
-            let answer = tpm.ask(ANSWER_LIMIT, |order| ToTpm::Quote {
-                order,
-                qualifying,
-                pcrs,
+            let answer = tpm.ask(ANSWER_LIMIT, |order| match bound {
+                Some(Nonce(context)) => ToTpm::Attest {
+                    order,
+                    binding: binding::attest(&nonce, &channel_binding, &context),
+                    pcrs,
+                },
+                None => ToTpm::Quote {
+                    order,
+                    qualifying: nonce,
+                    pcrs,
+                },
             })?;
             match answer {
-                FromTpm::Quoted { quoted, .. } => Ok(Finding::Quoted(quoted)),
-                FromTpm::Signature { .. }
+                FromTpm::Attested { quoted, floors, .. } if bound.is_some() => {
+                    let floors = Some(floors);
+                    Ok(Finding::Quoted { quoted, floors })
+                }
+                FromTpm::Quoted { quoted, .. } if bound.is_none() => Ok(Finding::Quoted {
+                    quoted,
+                    floors: None,
+                }),
+                FromTpm::Attested { .. }
+                | FromTpm::Quoted { .. }
+                | FromTpm::Signature { .. }
                 | FromTpm::Identity { .. }
                 | FromTpm::Ldevid { .. }
                 | FromTpm::Done(_)

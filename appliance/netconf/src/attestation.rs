@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use bartizan_model::identity::{Log, PcrSelection, Quoted};
+use bartizan_model::identity::{Floors, Log, PcrSelection, Quoted};
 use base64ct::{Base64, Encoding as _};
 
 use crate::error::{ErrorTag, ErrorType, RpcError};
@@ -52,6 +52,8 @@ pub struct LogPart {
 pub struct Evidence {
     /// The quote and the values.
     pub quoted: Quoted,
+    /// The floors that it is bound to, as the gateway shows them.
+    pub floors: Option<Floors>,
     /// How long the gateway has been up, in seconds.
     pub uptime: Duration,
 }
@@ -200,7 +202,7 @@ pub(crate) fn order(signed: &[u8]) -> Tree {
 }
 
 /// Writes a quote. `quote-data` is a `TPM2B_ATTEST`: the structure with its length before it.
-pub(crate) fn evidence(quoted: &Quoted, uptime: Duration) -> Tree {
+pub(crate) fn evidence(quoted: &Quoted, floors: Option<&Floors>, uptime: Duration) -> Tree {
     let mut response = Tree::empty(&ATTESTATION_RESPONSE);
     response.set("certificate-name", AK);
     let len = u16::try_from(quoted.attest.len()).unwrap_or(u16::MAX);
@@ -217,6 +219,19 @@ pub(crate) fn evidence(quoted: &Quoted, uptime: Duration) -> Tree {
             });
         }
     });
+    if let Some(floors) = floors {
+        response.add("floors", |shown| {
+            for (name, floor) in [
+                ("ownership", floors.ownership),
+                ("rollback", floors.rollback),
+                ("time", floors.time),
+            ] {
+                if let Some(floor) = floor {
+                    shown.set(name, floor);
+                }
+            }
+        });
+    }
     response
 }
 
@@ -244,7 +259,18 @@ pub(crate) fn read_evidence(response: &Tree) -> Result<Evidence, RpcError> {
             pcrs.push((values.required_value("pcr-index")?, value));
         }
     }
+    let shown = response.below("floors");
+    let floors = if shown.exists() {
+        Some(Floors {
+            ownership: shown.value("ownership")?,
+            rollback: shown.value("rollback")?,
+            time: shown.value("time")?,
+        })
+    } else {
+        None
+    };
     Ok(Evidence {
+        floors,
         quoted: Quoted {
             attest,
             signature: bytes("quote-signature")?.unwrap_or_default(),

@@ -139,6 +139,7 @@ fn answered(answer: &FromTpm) -> OrderId {
         | FromTpm::Ldevid { order, .. }
         | FromTpm::Activated { order, .. }
         | FromTpm::Quoted { order, .. }
+        | FromTpm::Attested { order, .. }
         | FromTpm::LogPart { order, .. }
         | FromTpm::Failed { order, .. }
         | FromTpm::Done(order)

@@ -1,13 +1,13 @@
 //! Asking a gateway for its quote and its logs.
 
 use aws_lc_rs::rand::fill;
-use bartizan_model::identity::Log;
+use bartizan_model::identity::{Floors, Log};
 use bartizan_netconf::client::Qualified;
 use tokio::time::Instant;
 
 use super::{
     APPRAISED, Asked, AttestationKey, Attester, DEADLINE, Desk, Device, Judged, Link, LinkError,
-    Logs, Nonce, Passed, Quote, Request, binding, clock, failed, identity,
+    Logs, Mirror, Nonce, Passed, Quote, Request, binding, clock, failed, identity,
 };
 
 /// The most bytes of a log.
@@ -42,11 +42,11 @@ impl Attester {
                     None => return Ok(Asked::Nothing),
                 },
             };
-            let quote = match self.quote(link, desk, &ak, lease_nonce).await? {
-                Ok(quote) => quote,
+            let (quote, floors) = match self.quote(link, desk, &ak, lease_nonce).await? {
+                Ok(shown) => shown,
                 Err(asked) => return Ok(asked),
             };
-            let logs = match (logs, self.still(&quote)) {
+            let logs = match (logs, self.still(&quote, floors, device)) {
                 (None, Some(judged)) => return Ok(Asked::Judged(judged)),
                 (Some(logs), _) => logs,
                 (None, None) => match self.logs(link, desk).await? {
@@ -54,7 +54,7 @@ impl Attester {
                     None => return Ok(Asked::Nothing),
                 },
             };
-            match self.verifier.judge(device, &quote, &logs) {
+            match self.verifier.judge(device, &quote, floors, &logs) {
                 Ok(judged) => {
                     self.passed = Some(Passed {
                         clock: quote.clock(),
@@ -76,27 +76,30 @@ impl Attester {
         Ok(failure.map_or(Asked::Nothing, Asked::Failed))
     }
 
-    /// What was proved before, if this quote says the same of the same boot.
-    fn still(&mut self, quote: &Quote) -> Option<Judged> {
+    /// What was proved before, if this quote says the same of the same boot, with the floors that
+    /// are known of the device.
+    fn still(&mut self, quote: &Quote, floors: Floors, device: &Device) -> Option<Judged> {
         let passed = self.passed.as_mut()?;
         let now = quote.clock();
         let goes_on = now.same_boot(&passed.clock) && now.clock >= passed.clock.clock;
-        if !goes_on || *quote.pcrs() != passed.pcrs {
+        let changed = *quote.pcrs() != passed.pcrs || Mirror::of(&floors) != device.floors();
+        if !goes_on || changed {
             return None;
         }
         passed.clock = now;
         passed.judged.clock = clock(now);
+        passed.judged.floors = floors;
         Some(passed.judged.clone())
     }
 
-    /// One quote over a fresh nonce, verified (V1 to V5, V7).
+    /// One quote over a fresh nonce and the floors, verified (V1 to V5, V7).
     async fn quote(
         &self,
         link: &mut Link,
         desk: &Desk,
         ak: &AttestationKey,
         lease_nonce: Nonce,
-    ) -> Result<Result<Quote, Asked>, LinkError> {
+    ) -> Result<Result<(Quote, Floors), Asked>, LinkError> {
         let mut nonce = [0; 32];
         if fill(&mut nonce).is_err() {
             desk.tell(&self.node, "there is no randomness for a nonce");
@@ -121,9 +124,15 @@ impl Attester {
             desk.count("attestation-late");
             return Ok(Err(Asked::Nothing));
         }
-        let qualifying = binding::attest(&nonce, &self.channel, &lease_nonce.0);
+        // Who shows none says that none stands.
+        let floors = evidence.floors.unwrap_or_default();
+        let bound = binding::attest(&nonce, &self.channel, &lease_nonce.0);
+        let qualifying = binding::floors(&bound, &floors);
         let quote = Quote::verify(&evidence.quoted, ak, &qualifying, APPRAISED);
-        Ok(quote.map_err(|failure| Asked::Failed(failed(&failure))))
+        Ok(match quote {
+            Ok(quote) => Ok((quote, floors)),
+            Err(failure) => Err(Asked::Failed(failed(&failure))),
+        })
     }
 
     /// All logs; none if the gateway does not tell them.

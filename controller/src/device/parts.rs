@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bartizan_evidence::lease::OwnerTime;
 use bartizan_model::config::{Der, Groups, KmeConfig, KmeInterface, KmeTransport};
+use bartizan_model::identity::Floors;
 use bartizan_model::ids::{LinkName, NodeId, SaeId, Thumbprint};
 use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,25 @@ pub struct Mirror {
     pub ownership: Option<u64>,
     /// Below it no image counts.
     pub rollback: Option<u64>,
+}
+
+impl Mirror {
+    /// What is kept of a TPM's floors: that of time is the box's own matter.
+    pub const fn of(floors: &Floors) -> Self {
+        Self {
+            ownership: floors.ownership,
+            rollback: floors.rollback,
+        }
+    }
+
+    /// The floors that are known.
+    pub const fn floors(self) -> Floors {
+        Floors {
+            ownership: self.ownership,
+            rollback: self.rollback,
+            time: None,
+        }
+    }
 }
 
 /// A certificate that the owner's CA issued over an LDevID key.

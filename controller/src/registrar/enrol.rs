@@ -195,11 +195,14 @@ async fn conclude(
     let serial = device.serial();
     let logs = logs(&appraising);
     let quote = appraising.quote().clone();
-    let (epoch, floors) = match &appraising.hello().request {
-        Request::Enrol { epoch, .. } => (Some(*epoch), appraising.hello().identity.floors),
-        Request::Quarantine => (None, appraising.hello().identity.floors),
+    let hello = appraising.hello();
+    let epoch = match &hello.request {
+        Request::Enrol { epoch, .. } => Some(*epoch),
+        Request::Quarantine => None,
     };
-    let judged = match office.verifier.judge(device, &quote, &logs) {
+    // The quote is bound to the hello that shows them.
+    let floors = hello.identity.floors;
+    let judged = match office.verifier.judge(device, &quote, floors, &logs) {
         Ok(judged) => judged,
         Err(failure) => {
             record(office, device, &failure).await?;
@@ -225,7 +228,6 @@ async fn conclude(
     let enrolment = Granted {
         examined,
         judged,
-        floors,
         epoch,
     };
     issue(office, device, enrolment, issuing).await
@@ -235,7 +237,6 @@ async fn conclude(
 struct Granted<'a> {
     examined: &'a Examined,
     judged: Judged,
-    floors: bartizan_model::identity::Floors,
     epoch: Option<u64>,
 }
 
@@ -265,7 +266,7 @@ async fn issue(
         identity: granted.examined.identity.clone(),
         pins: granted.judged.pins,
         clock: granted.judged.clock,
-        floors: granted.floors,
+        floors: granted.judged.floors,
         epoch: granted.epoch,
         certificate,
     };

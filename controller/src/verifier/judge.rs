@@ -7,6 +7,7 @@ use bartizan_evidence::pcr_key::check_ldevid;
 use bartizan_evidence::quote::{Digest, Quote};
 use bartizan_evidence::structures::{ClockInfo, Public};
 use bartizan_evidence::verdict::{Class, Failure, Rule};
+use bartizan_model::identity::Floors;
 
 use super::Verifier;
 use crate::device::{self, Bytes, Clock, Device, Pins};
@@ -29,12 +30,14 @@ pub struct Judged {
     pub pins: Pins,
     /// The boot that it runs in.
     pub clock: Clock,
+    /// The floors of its TPM.
+    pub floors: Floors,
     /// The image that it runs.
     pub image: String,
 }
 
 impl Verifier {
-    /// Judges a verified quote of a device.
+    /// Judges a verified quote of a device, and the floors and logs that came with it.
     ///
     /// # Errors
     ///
@@ -43,6 +46,7 @@ impl Verifier {
         &self,
         device: &Device,
         quote: &Quote,
+        floors: Floors,
         logs: &Logs,
     ) -> Result<Judged, device::Failure> {
         let evidence = Evidence {
@@ -50,6 +54,7 @@ impl Verifier {
             firmware_log: &logs.firmware,
             userspace_log: &logs.userspace,
             ima_log: &logs.ima,
+            floors: Some(floors),
         };
         let verdict = appraise(&evidence, &self.references, &record(device));
         let clock = clock(quote.clock());
@@ -57,6 +62,7 @@ impl Verifier {
             Some(image) if verdict.is_clean() => Ok(Judged {
                 pins: pins(verdict.to_pin()),
                 clock,
+                floors,
                 image,
             }),
             _ => Err(failure(&verdict.failures, Some(clock))),
@@ -134,7 +140,7 @@ fn record(device: &Device) -> Record {
             safe: clock.safe,
         }),
         pinned: pinned.unwrap_or_default(),
-        rollback_floor: device.floors().rollback.unwrap_or_default(),
+        floors: device.floors().floors(),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
+use bartizan_bootstrap_protocol::enrol::Reason;
 use bartizan_controller::device::{Actor, Class, Serial, State};
 use bartizan_evidence::lease::{OwnerTime, Status};
 use bartizan_model::config::Der;
-use bartizan_model::identity::{Farewell, Log};
+use bartizan_model::identity::{Farewell, Floors, Log};
 
 use crate::boxes::{Ways as Enrolling, enrol};
 use crate::gateway::{Done, Played, Ways};
@@ -107,6 +108,88 @@ fn a_quote_of_another_session_is_a_failure() {
         unbound: true,
         ..Ways::default()
     });
+}
+
+#[test]
+fn floors_that_its_tpm_does_not_have_are_a_failure() {
+    fails_by_v7(Ways {
+        flatters: true,
+        ..Ways::default()
+    });
+}
+
+fn floors(ownership: u64, rollback: u64) -> Floors {
+    Floors {
+        ownership: Some(ownership),
+        rollback: Some(rollback),
+        time: Some(0),
+    }
+}
+
+#[test]
+fn a_floor_that_rose_is_mirrored_and_one_that_fell_is_a_failure_that_no_boot_clears() {
+    let (mut owner, mut tpm, ldevid) = enrolled("gw-a.example");
+    let serial = tpm.serial();
+    tpm.floors = floors(1, 0);
+    let gateway = Played::call_home(&owner, tpm, &ldevid, Ways::default());
+    assert_eq!(gateway.leased(), Status::Affirming);
+    gateway.tpm.lock().unwrap().floors = floors(1, 1);
+    gateway.next(|done| matches!(done, Done::Challenged).then_some(()));
+    assert_eq!(gateway.leased(), Status::Affirming);
+    gateway.next(|done| matches!(done, Done::Challenged).then_some(()));
+    let tpm = gateway.tpm.clone();
+    owner.stop();
+    let known = owner.device(&serial).floors();
+    assert_eq!((known.ownership, known.rollback), (Some(1), Some(1)));
+
+    // The index was made anew.
+    tpm.lock().unwrap().floors = floors(1, 0);
+    owner.start();
+    let gateway = Played::again(&owner, tpm.clone(), &ldevid, Ways::default());
+    owner.logged("V11: the floor of rollback in the TPM is 0, it was 1");
+    drop(gateway);
+    owner.stop();
+    let device = owner.device(&serial);
+    assert_eq!(device.state(), State::Quarantined(Class::Evidence));
+    assert_eq!(device.floors(), known);
+    // It stands again, and the boot is a clean one.
+    let mut restored = tpm.lock().unwrap();
+    restored.floors = floors(1, 1);
+    restored.reboot(Boot::of(IMAGE));
+    drop(restored);
+    owner.start();
+    let gateway = Played::again(&owner, tpm, &ldevid, Ways::default());
+    for _ in 0..2 {
+        gateway.next(|done| match done {
+            Done::Leased(claims) => panic!("{claims:?}"),
+            Done::Challenged => Some(()),
+            _ => None,
+        });
+    }
+    owner.stop();
+    let state = owner.device(&serial).state();
+    assert_eq!(state, State::Quarantined(Class::Evidence));
+}
+
+/// Its disk is wiped and its TPM cleared: it comes as if from the factory.
+#[test]
+fn a_box_whose_floors_are_gone_does_not_enrol_again() {
+    let (mut owner, mut tpm, ldevid) = enrolled("gw-a.example");
+    let serial = tpm.serial();
+    tpm.floors = floors(1, 0);
+    let gateway = Played::call_home(&owner, tpm, &ldevid, Ways::default());
+    assert_eq!(gateway.leased(), Status::Affirming);
+    let tpm = gateway.tpm.clone();
+    drop(gateway);
+    let mut tpm = tpm.lock().unwrap();
+    tpm.floors = Floors::default();
+    let refused = enrol(&owner, &mut tpm, &Enrolling::default()).refusal();
+    assert_eq!(refused, Reason::Evidence);
+    owner.logged("V11: the floor of ownership in the TPM is gone, it was 1");
+    owner.stop();
+    let device = owner.device(&serial);
+    assert_eq!(device.state(), State::Quarantined(Class::Evidence));
+    assert_eq!(device.floors().ownership, Some(1));
 }
 
 /// The quote is good and its nonce was never used: but it is too old.

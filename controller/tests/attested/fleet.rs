@@ -115,6 +115,7 @@ impl Fleet {
 const WAYS: Ways = Ways {
     replays: false,
     unbound: false,
+    flatters: false,
     quotes_in: Duration::ZERO,
 };
 

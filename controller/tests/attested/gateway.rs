@@ -53,6 +53,8 @@ pub(crate) struct Ways {
     pub(crate) replays: bool,
     /// It binds its quote to another session.
     pub(crate) unbound: bool,
+    /// It shows a higher floor of rollback than its TPM's.
+    pub(crate) flatters: bool,
     /// It takes so long over a quote.
     pub(crate) quotes_in: Duration,
 }
@@ -212,14 +214,22 @@ impl Engine {
                 self.challenged = Instant::now();
                 let _nobody_asks = self.tell.send(Done::Challenged);
                 let channel = if self.ways.unbound { [9; 32] } else { *channel };
-                let qualifying = binding::attest(&nonce, &channel, &bound.unwrap().0);
+                let bound = binding::attest(&nonce, &channel, &bound.unwrap().0);
+                let mut floors = tpm.floors;
+                let qualifying = binding::floors(&bound, &floors);
                 let mut quoted = tpm.quote(&qualifying, pcrs);
                 // That time passes is what is tested.
                 std::thread::sleep(self.ways.quotes_in);
                 if self.ways.replays {
                     quoted = self.first.get_or_insert(quoted).clone();
                 }
-                Finding::Quoted(Box::new(quoted))
+                if self.ways.flatters {
+                    floors.rollback = Some(9);
+                }
+                Finding::Quoted {
+                    quoted: Box::new(quoted),
+                    floors: Some(floors),
+                }
             }
             Inquiry::Log { log, offset } => {
                 if offset == 0 {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use bartizan_controller::device::{Class, State};
+use bartizan_evidence::binding;
 use bartizan_evidence::lease::{Status, verify};
 use bartizan_model::config::{
     BootstrapConfig, ControlConfig, Der, Purpose, RoleConfig, Sources, VoucherRoots,
@@ -262,6 +263,19 @@ fn answer(tpm: &mut Tpm, request: ToTpm) -> FromTpm {
             order,
             quoted: Box::new(tpm.quote(&qualifying, pcrs)),
         },
+        ToTpm::Attest {
+            order,
+            binding,
+            pcrs,
+        } => {
+            let floors = tpm.floors;
+            let qualifying = binding::floors(&binding, &floors);
+            FromTpm::Attested {
+                order,
+                quoted: Box::new(tpm.quote(&qualifying, pcrs)),
+                floors,
+            }
+        }
         ToTpm::ReadLog { order, log, offset } => {
             let whole = match log {
                 Log::Firmware => tpm.boot.log.as_slice(),

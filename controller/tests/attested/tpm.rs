@@ -46,6 +46,8 @@ pub(crate) struct Tpm {
     pub(crate) ldevid: KeyPair,
     /// What was measured.
     pub(crate) boot: Boot,
+    /// Its floors.
+    pub(crate) floors: Floors,
     /// How often it was reset.
     pub(crate) resets: u32,
     ticks: u64,
@@ -168,6 +170,7 @@ impl Tpm {
             certified: None,
             ldevid: KeyPair::generate().unwrap(),
             boot,
+            floors: Floors::default(),
             resets: 1,
             ticks: 1000,
         }
@@ -237,7 +240,7 @@ impl Tpm {
             ak_chain: chain(|certified| &certified.ak),
             idevid: idevid.encode(),
             idevid_chain: chain(|certified| &certified.idevid),
-            floors: Floors::default(),
+            floors: self.floors,
         }
     }
 

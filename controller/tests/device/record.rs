@@ -125,7 +125,7 @@ fn floors_only_rise() {
         let mut device = enrolled();
         let before = device.clone();
         let mut attestation = attestation(2);
-        attestation.floors = Some(floors);
+        attestation.floors = floors;
         let refused = device.attest(&attestation, NOW);
         assert!(matches!(refused, Err(Refused::BelowFloor { .. })));
         let mut enrolment = enrolment(2);
@@ -136,7 +136,7 @@ fn floors_only_rise() {
     }
     let mut device = enrolled();
     let mut attestation = attestation(1);
-    attestation.floors = Some(floors(Some(3), Some(9)));
+    attestation.floors = floors(Some(3), Some(9));
     device.attest(&attestation, NOW).unwrap();
     assert_eq!(device.floors().rollback, Some(9));
 }
@@ -220,7 +220,7 @@ fn attestation(boot: u32) -> Attestation {
     Attestation {
         pins: enrolment(boot).pins,
         clock: clock(boot),
-        floors: None,
+        floors: floors(Some(3), Some(4)),
         lease_end: NOW.after(Duration::from_mins(5)),
         certificate: None,
     }

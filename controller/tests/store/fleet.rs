@@ -58,7 +58,7 @@ pub(crate) fn attestation(boot: u32) -> Attestation {
     Attestation {
         pins: Pins::default(),
         clock: clock(boot),
-        floors: None,
+        floors: Floors::default(),
         lease_end: OwnerTime(NOW.0 + 300),
         certificate: None,
     }

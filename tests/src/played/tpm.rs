@@ -82,6 +82,7 @@ fn serve(
             | ToTpm::CreateLdevid { .. }
             | ToTpm::KeepLdevid(_)
             | ToTpm::Activate { .. }
+            | ToTpm::Attest { .. }
             | ToTpm::ReadLog { .. }
             | ToTpm::RaiseFloor { .. } => panic!("neither a signature nor a quote: {request:?}"),
         };

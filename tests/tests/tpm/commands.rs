@@ -21,12 +21,13 @@ fn an_attestation_costs_one_signature_and_one_quote() {
     let checked = role.boot.proxy.count(command::VERIFY_SIGNATURE);
     for round in 1..=20 {
         verify(&key, &role.ask(CONTROL, &sign_ldevid()));
-        let quote = ToTpm::Quote {
+        let attest = ToTpm::Attest {
             order: ORDER,
-            qualifying: vec![5; 32],
+            binding: [5; 32],
             pcrs: PcrSelection(0x00ff_ffff),
         };
-        assert!(matches!(role.ask(CONTROL, &quote), FromTpm::Quoted { .. }));
+        let attested = role.ask(CONTROL, &attest);
+        assert!(matches!(attested, FromTpm::Attested { .. }), "{attested:?}");
         let now = counted(&role);
         assert_eq!(now, [before[0] + round, before[1] + round, before[2]]);
     }

@@ -1,7 +1,11 @@
 //! The floors: they only rise.
 
+use bartizan_evidence::{
+    binding,
+    quote::{AttestationKey, Quote},
+};
 use bartizan_model::{
-    identity::{Floor, Floors},
+    identity::{Floor, Floors, PcrSelection},
     lifecycle::Lifecycle,
     message::{FromTpm, RoleToSupervisor, SupervisorToRole, ToTpm},
 };
@@ -89,6 +93,44 @@ fn with_a_key_every_floor_stands() {
         time: Some(0),
     };
     assert_eq!(floors(&mut role), expected);
+}
+
+#[test]
+fn a_quote_is_bound_to_the_floors_that_stand_in_the_tpm() {
+    let (mut role, _key) = Role::owned();
+    let stood = floors(&mut role);
+    let ak = AttestationKey::parse(&role.identity().ak).unwrap();
+    let pcrs = PcrSelection(1 << 7);
+    let attest = ToTpm::Attest {
+        order: ORDER,
+        binding: [3; 32],
+        pcrs,
+    };
+    let attested = |role: &mut Role| {
+        role.enter(Lifecycle::Operational);
+        let reply = role.ask(CONTROL, &attest);
+        let FromTpm::Attested { quoted, floors, .. } = reply else {
+            panic!("{reply:?}");
+        };
+        let bound = binding::floors(&[3; 32], &floors);
+        Quote::verify(&quoted, &ak, &bound, pcrs).unwrap();
+        (quoted, floors)
+    };
+    let (quoted, shown) = attested(&mut role);
+    assert_eq!(shown, stood);
+    let other = Floors {
+        rollback: Some(9),
+        ..stood
+    };
+    let other = binding::floors(&[3; 32], &other);
+    Quote::verify(&quoted, &ak, &other, pcrs).unwrap_err();
+    // Whoever holds the owner's authorization takes one away under the role.
+    role.boot.tool("tpm2_nvundefine", &["0x1808002", "-C", "o"]);
+    let gone = Floors {
+        rollback: None,
+        ..stood
+    };
+    assert_eq!(attested(&mut role).1, gone);
 }
 
 #[test]

@@ -33,6 +33,11 @@ fn every_neighbour_gets_what_the_state_grants() {
             qualifying: vec![1; 16],
             pcrs: PcrSelection(1),
         },
+        ToTpm::Attest {
+            order: ORDER,
+            binding: [1; 32],
+            pcrs: PcrSelection(1),
+        },
         ToTpm::ReadLog {
             order: ORDER,
             log: Log::Firmware,
@@ -68,7 +73,7 @@ fn every_neighbour_gets_what_the_state_grants() {
             }
         }
     }
-    assert_eq!(granted, 28);
+    assert_eq!(granted, 32);
 }
 
 /// One neighbour's heap of requests does not keep another's one waiting: in every round each has

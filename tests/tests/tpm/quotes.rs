@@ -104,6 +104,8 @@ fn a_short_nonce_and_a_pcr_that_does_not_exist_are_refused() {
     for (qualifying, pcrs, code) in [
         (15, 1, 0x95),
         (65, 1, 0x95),
+        // What speaks of the floors is the role's own to say.
+        (33, 1, 0x95),
         (16, 0, 0x84),
         (16, 1 << 24, 0x84),
     ] {

@@ -2,6 +2,7 @@
 //!
 //! Both ends compute these; none of the values is secret.
 
+use bartizan_model::identity::Floors;
 use sha2::{Digest, Sha256};
 
 /// Bytes of a channel binding: the TLS exporter `EXPORTER-Channel-Binding` (RFC 9266).
@@ -24,6 +25,34 @@ pub fn attest(nonce: &[u8], channel_binding: &ChannelBinding, context: &[u8; 32]
         hash.update(part);
     }
     hash.finalize().into()
+}
+
+/// Bytes of the `qualifyingData` that [`floors`] gives. No other quote has as many, so who may ask
+/// for a quote over data of his own can make none that shows other floors.
+pub const FLOORS_LEN: usize = 33;
+
+/// Computes the `qualifyingData` of a quote that shows the TPM's floors too: a byte 1, and SHA-256
+/// over what [`attest`] gives, and each floor as a byte that says whether it stands and its value.
+///
+/// The tpm role computes it from the floors that it reads.
+pub fn floors(attest: &[u8; 32], floors: &Floors) -> [u8; FLOORS_LEN] {
+    let Floors {
+        ownership,
+        rollback,
+        time,
+    } = floors;
+    let mut hash = Sha256::new();
+    hash.update(b"bartizan-floors-v1\0");
+    hash.update(attest);
+    for floor in [ownership, rollback, time] {
+        hash.update([u8::from(floor.is_some())]);
+        hash.update(floor.unwrap_or_default().to_be_bytes());
+    }
+    let mut qualifying = [1; FLOORS_LEN];
+    if let Some((_kind, digest)) = qualifying.split_first_mut() {
+        digest.copy_from_slice(&hash.finalize());
+    }
+    qualifying
 }
 
 /// Computes the `context` of a quote in the enrolment session: over both messages, as sent.
@@ -78,6 +107,51 @@ mod tests {
         assert_ne!(bound, attest(&[1; 31], &cb, &context));
         assert_ne!(bound, attest(&[1; 32], &[4; 32], &context));
         assert_ne!(bound, attest(&[1; 32], &cb, &[4; 32]));
+    }
+
+    #[test]
+    fn every_floor_counts_and_none_is_another() {
+        let shown = Floors {
+            ownership: Some(3),
+            rollback: None,
+            time: Some(0x0102),
+        };
+        let by_hand = [
+            b"bartizan-floors-v1\0".as_slice(),
+            &[7; 32],
+            &[1, 0, 0, 0, 0, 0, 0, 0, 3],
+            &[0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 0, 0, 0, 0, 0, 0, 1, 2],
+        ]
+        .concat();
+        let bound = floors(&[7; 32], &shown);
+        assert_eq!(bound, *[&[1], &Sha256::digest(by_hand)[..]].concat());
+        assert_ne!(bound, floors(&[8; 32], &shown));
+        for other in [
+            Floors {
+                ownership: None,
+                ..shown
+            },
+            Floors {
+                ownership: Some(2),
+                ..shown
+            },
+            Floors {
+                rollback: Some(0),
+                ..shown
+            },
+            Floors {
+                time: None,
+                ..shown
+            },
+            Floors {
+                ownership: None,
+                rollback: Some(3),
+                ..shown
+            },
+        ] {
+            assert_ne!(bound, floors(&[7; 32], &other), "{other:?}");
+        }
     }
 
     #[test]

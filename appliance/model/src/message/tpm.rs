@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{
-    Certified, Credential, Floor, KeyName, Log, PcrSelection, Quoted, TpmIdentity,
+    Certified, Credential, Floor, Floors, KeyName, Log, PcrSelection, Quoted, TpmIdentity,
 };
 use crate::ids::OrderId;
 
@@ -43,8 +43,18 @@ pub enum ToTpm {
     Quote {
         /// Repeated in the reply.
         order: OrderId,
-        /// `qualifyingData`, 16 to 64 bytes.
+        /// `qualifyingData`, 16 to 64 bytes, but not the 33 of [`ToTpm::Attest`].
         qualifying: Vec<u8>,
+        /// Which PCRs.
+        pcrs: PcrSelection,
+    },
+    /// Quote PCRs of the SHA-256 bank with the attestation key, and show the floors: the quote is
+    /// bound to both.
+    Attest {
+        /// Repeated in the reply.
+        order: OrderId,
+        /// What the quote is bound to besides.
+        binding: [u8; 32],
         /// Which PCRs.
         pcrs: PcrSelection,
     },
@@ -107,6 +117,15 @@ pub enum FromTpm {
         order: OrderId,
         /// The quote and the values.
         quoted: Box<Quoted>,
+    },
+    /// The quote that is bound to the floors.
+    Attested {
+        /// Which order.
+        order: OrderId,
+        /// The quote and the values.
+        quoted: Box<Quoted>,
+        /// The floors, as they stood when it was made.
+        floors: Floors,
     },
     /// A part of a log.
     LogPart {

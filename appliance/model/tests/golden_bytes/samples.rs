@@ -383,6 +383,11 @@ pub(crate) fn to_tpm() -> Vec<ToTpm> {
             qualifying: vec![0x0f; 32],
             pcrs: PcrSelection(0x0880),
         },
+        ToTpm::Attest {
+            order,
+            binding: [0x0b; 32],
+            pcrs: PcrSelection(0x0880),
+        },
         ToTpm::ReadLog {
             order,
             log: Log::Userspace,
@@ -444,6 +449,19 @@ pub(crate) fn from_tpm() -> Vec<FromTpm> {
                 signature: vec![0x18],
                 pcrs: vec![(7, [0x77; 32])],
             }),
+        },
+        FromTpm::Attested {
+            order,
+            quoted: Box::new(Quoted {
+                attest: vec![0xff],
+                signature: vec![0x18],
+                pcrs: vec![(7, [0x77; 32])],
+            }),
+            floors: Floors {
+                ownership: Some(3),
+                rollback: Some(2),
+                time: None,
+            },
         },
         FromTpm::LogPart {
             order,

@@ -112,8 +112,17 @@ pub(crate) static ATTESTATION_RESPONSE: Node = list(
                 .at_most(limits::PCRS),
             ],
         ),
+        Node::container(
+            BartizanAttestation,
+            "floors",
+            &[floor("ownership"), floor("rollback"), floor("time")],
+        ),
     ],
 );
+
+const fn floor(name: &'static str) -> Node {
+    Node::leaf(BartizanAttestation, name, U64)
+}
 
 /// The input of `log-retrieval`.
 pub(crate) static LOG_RETRIEVAL: Node = container(

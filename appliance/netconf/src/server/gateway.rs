@@ -196,9 +196,9 @@ impl Gateway {
     pub fn found(&mut self, found: Result<Finding, Unfound>, uptime: Duration) -> Heard {
         let asked = self.question.take();
         let verdict = match (asked, found) {
-            (Some(Question::Quote), Ok(Finding::Quoted(quoted))) => {
-                Ok(Told::Tree(attestation::evidence(&quoted, uptime)))
-            }
+            (Some(Question::Quote), Ok(Finding::Quoted { quoted, floors })) => Ok(Told::Tree(
+                attestation::evidence(&quoted, floors.as_ref(), uptime),
+            )),
             (Some(Question::Log), Ok(Finding::Log(part))) => {
                 Ok(Told::Tree(attestation::log_part(Some(&part), uptime)))
             }

@@ -1,7 +1,7 @@
 //! What a session asks and neither the engine nor the documents know.
 
 use bartizan_model::config::Der;
-use bartizan_model::identity::{Log, PcrSelection, Quoted};
+use bartizan_model::identity::{Floors, Log, PcrSelection, Quoted};
 use bartizan_model::ids::Nonce;
 
 use crate::attestation::LogPart;
@@ -37,7 +37,12 @@ pub enum Inquiry {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Finding {
     /// A quote.
-    Quoted(Box<Quoted>),
+    Quoted {
+        /// The quote and the values.
+        quoted: Box<Quoted>,
+        /// The floors that it is bound to, if it is bound.
+        floors: Option<Floors>,
+    },
     /// A part of a log.
     Log(LogPart),
     /// The certificate is in order.

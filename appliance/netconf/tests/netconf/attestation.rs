@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use bartizan_model::identity::{PcrSelection, Quoted};
+use bartizan_model::identity::{Floors, PcrSelection, Quoted};
 use bartizan_model::ids::Nonce;
 use bartizan_model::message::EngineToControl;
 use bartizan_netconf::server::{Finding, Inquiry, Unfound};
@@ -40,12 +40,22 @@ fn a_challenge_is_answered_with_what_the_tpm_says() {
         signature: vec![4],
         pcrs: vec![(0, [5; 32]), (11, [6; 32])],
     };
-    let found = Ok(Finding::Quoted(Box::new(quoted)));
+    let found = Ok(Finding::Quoted {
+        quoted: Box::new(quoted),
+        floors: Some(Floors {
+            ownership: Some(2),
+            rollback: None,
+            time: Some(u64::MAX),
+        }),
+    });
     let heard = bench.gateway.found(found, Duration::from_secs(7));
     bench.session.answer(heard.verdict.unwrap());
     let reply = bench.messages().remove(0);
     assert_eq!(one(&reply, "quote-data").as_deref(), Some("AAMBAgM="));
     assert_eq!(one(&reply, "up-time").as_deref(), Some("7"));
+    assert_eq!(one(&reply, "ownership").as_deref(), Some("2"));
+    assert_eq!(one(&reply, "rollback"), None);
+    assert_eq!(one(&reply, "time"), Some(u64::MAX.to_string()));
 }
 
 #[test]

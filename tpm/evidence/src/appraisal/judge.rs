@@ -23,13 +23,14 @@ pub(super) fn judge(
     quote: &Quote,
     logs: &Logs<'_>,
     reference: &ReferenceValues,
-    record: &Record,
+    (record, floor): (&Record, Option<u64>),
 ) -> Judged {
     let mut judge = Judge {
         quote,
         logs,
         reference,
         record,
+        floor: floor.unwrap_or_default(),
         failures: Vec::new(),
     };
     judge.check_coverage();
@@ -52,6 +53,8 @@ struct Judge<'a> {
     logs: &'a Logs<'a>,
     reference: &'a ReferenceValues,
     record: &'a Record,
+    /// No image with a lower rollback epoch counts.
+    floor: u64,
     failures: Vec<Failure>,
 }
 
@@ -73,7 +76,7 @@ impl Judge<'_> {
     }
 
     fn check_rollback(&mut self) {
-        let (epoch, floor) = (self.reference.rollback_epoch, self.record.rollback_floor);
+        let (epoch, floor) = (self.reference.rollback_epoch, self.floor);
         if epoch < floor {
             self.refuse(
                 Rule::V13,

@@ -1,4 +1,4 @@
-//! The verdict over a verified quote: the clock (V11), the logs (V12) and the values (V13).
+//! The verdict over a verified quote: clock and floors (V11), the logs (V12) and the values (V13).
 //!
 //! | PCR | judged by |
 //! |---|---|
@@ -17,7 +17,7 @@ mod judge;
 
 use std::collections::BTreeMap;
 
-use bartizan_model::identity::PcrSelection;
+use bartizan_model::identity::{Floors, PcrSelection};
 
 use crate::firmware_log::{self, FirmwareLog};
 use crate::ima_log::ImaLog;
@@ -45,6 +45,8 @@ pub struct Evidence<'a> {
     pub userspace_log: &'a [u8],
     /// The IMA log, as sent; looked at only where PCR 10 is quoted.
     pub ima_log: &'a [u8],
+    /// The TPM's floors, to which the quote is bound; `None` where nobody asked for them.
+    pub floors: Option<Floors>,
 }
 
 /// What the verifier knows of a box.
@@ -54,8 +56,9 @@ pub struct Record {
     pub clock: Option<ClockInfo>,
     /// The values of [`PINNED_PCRS`] at enrolment; empty before it.
     pub pinned: BTreeMap<u8, Digest>,
-    /// No image with a lower rollback epoch counts.
-    pub rollback_floor: u64,
+    /// The floors as they were last seen: none may have fallen, and no image with a lower rollback
+    /// epoch counts.
+    pub floors: Floors,
 }
 
 /// What the verifier makes of it.
@@ -142,10 +145,14 @@ pub fn appraise(
 ) -> Verdict {
     let mut failures = Vec::new();
     let boot = check_clock(evidence.quote.clock(), record.clock, &mut failures);
+    if let Some(shown) = &evidence.floors {
+        check_floors(shown, &record.floors, &mut failures);
+    }
+    let floor = record.floors.rollback.max(shown_rollback(evidence));
     let logs = Logs::read(evidence, &mut failures);
     let judged = references
         .iter()
-        .map(|reference| judge::judge(evidence.quote, &logs, reference, record))
+        .map(|reference| judge::judge(evidence.quote, &logs, reference, (record, floor)))
         .min_by_key(|judged| judged.failures.len());
     let Some(judged) = judged else {
         failures.push(Failure::new(
@@ -197,6 +204,31 @@ fn check_clock(now: ClockInfo, before: Option<ClockInfo>, failures: &mut Vec<Fai
         ));
     }
     if same { Boot::Same } else { Boot::New }
+}
+
+/// V11: no floor falls. That of time is the box's own matter: nothing here is judged by it.
+fn check_floors(shown: &Floors, before: &Floors, failures: &mut Vec<Failure>) {
+    for (name, shown, before) in [
+        ("ownership", shown.ownership, before.ownership),
+        ("rollback", shown.rollback, before.rollback),
+    ] {
+        if shown < before {
+            let text = |floor: Option<u64>| floor.map_or("gone".to_owned(), |at| at.to_string());
+            failures.push(Failure::new(
+                Rule::V11,
+                Class::Evidence,
+                format!(
+                    "the floor of {name} in the TPM is {}, it was {}",
+                    text(shown),
+                    text(before)
+                ),
+            ));
+        }
+    }
+}
+
+fn shown_rollback(evidence: &Evidence<'_>) -> Option<u64> {
+    evidence.floors.and_then(|floors| floors.rollback)
 }
 
 /// The logs, as far as they could be read.

@@ -10,7 +10,7 @@ use bartizan_evidence::replay::Bank;
 use bartizan_evidence::structures::{
     Attributes, Curve, EccScheme, EcdsaSignature, Hash, Key, Name, Public, Symmetric,
 };
-use bartizan_model::identity::{PcrSelection, Quoted};
+use bartizan_model::identity::{Floors, PcrSelection, Quoted};
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use sha2::{Digest as _, Sha256};
@@ -163,6 +163,8 @@ pub(crate) struct Machine {
     pub(crate) pcrs: BTreeMap<u8, Digest>,
     pub(crate) reference: ReferenceValues,
     pub(crate) record: Record,
+    /// What it shows.
+    pub(crate) floors: Option<Floors>,
 }
 
 impl Machine {
@@ -181,10 +183,15 @@ impl Machine {
             userspace_log,
             reference: reference(&pcrs),
             pcrs,
+            floors: None,
             record: Record {
                 clock: None,
                 pinned,
-                rollback_floor: 3,
+                floors: Floors {
+                    ownership: Some(2),
+                    rollback: Some(3),
+                    time: None,
+                },
             },
         }
     }
@@ -209,6 +216,7 @@ impl Machine {
             firmware_log: &self.firmware_log,
             userspace_log: &self.userspace_log,
             ima_log: &[],
+            floors: self.floors,
         };
         appraise(
             &evidence,

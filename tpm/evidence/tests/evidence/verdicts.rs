@@ -5,6 +5,7 @@ use bartizan_evidence::reference::{Hardware, UserspaceLogging};
 use bartizan_evidence::replay::Bank;
 use bartizan_evidence::structures::ClockInfo;
 use bartizan_evidence::verdict::{Class, Rule};
+use bartizan_model::identity::Floors;
 
 use crate::logs::{BOOT, USERSPACE, agile_log, userspace_log};
 use crate::machine::Machine;
@@ -131,7 +132,7 @@ fn without_a_userspace_log_the_exact_value_decides() {
     let mut machine = Machine::clean();
     machine.userspace_log.clear();
     machine.reference.userspace_log = UserspaceLogging::Unlogged;
-    assert_eq!(rules(&machine), []);
+    assert!(rules(&machine).is_empty());
     for pcr in [11, 14, 15] {
         let mut other = Machine::clean();
         other.userspace_log.clear();
@@ -184,8 +185,44 @@ fn v13_where_there_is_a_list_the_hardware_must_be_on_it() {
 #[test]
 fn v13_an_image_below_the_floor_does_not_count() {
     let mut machine = Machine::clean();
-    machine.record.rollback_floor = 4;
+    machine.record.floors.rollback = Some(4);
     assert_eq!(rules(&machine), [Rule::V13]);
+    // The TPM's own counts, where it is the higher.
+    let mut machine = Machine::clean();
+    machine.floors = Some(machine.record.floors);
+    assert_eq!(rules(&machine), []);
+    let shown = Floors {
+        rollback: Some(4),
+        ..machine.record.floors
+    };
+    machine.floors = Some(shown);
+    assert_eq!(rules(&machine), [Rule::V13]);
+}
+
+#[test]
+fn v11_a_floor_that_fell_is_a_failure() {
+    let mut machine = Machine::clean();
+    let stood = machine.record.floors;
+    let shown = |ownership, rollback| Floors {
+        ownership,
+        rollback,
+        time: stood.time,
+    };
+    for (floors, fell) in [
+        (shown(Some(2), Some(3)), vec![]),
+        (shown(Some(3), Some(3)), vec![]),
+        (shown(Some(1), Some(3)), vec![Rule::V11]),
+        (shown(None, Some(3)), vec![Rule::V11]),
+        (shown(Some(2), Some(2)), vec![Rule::V11]),
+        (shown(Some(2), None), vec![Rule::V11]),
+        // TPM2_Clear.
+        (Floors::default(), vec![Rule::V11]),
+    ] {
+        machine.floors = Some(floors);
+        assert_eq!(rules(&machine), fell, "{floors:?}");
+        let class = (!fell.is_empty()).then_some(Class::Evidence);
+        assert_eq!(machine.verdict().class(), class);
+    }
 }
 
 #[test]
@@ -237,6 +274,7 @@ fn of_several_images_the_one_that_fits_is_taken() {
         firmware_log: &machine.firmware_log,
         userspace_log: &machine.userspace_log,
         ima_log: &[],
+        floors: None,
     };
     let mut other = machine.reference.clone();
     other.image = "bartizan-1.5.0".to_owned();
@@ -272,6 +310,7 @@ fn pcr_10_is_explained_by_the_ima_log_where_it_was_asked_for() {
             firmware_log: &machine.firmware_log,
             userspace_log: &machine.userspace_log,
             ima_log,
+            floors: None,
         };
         let references = std::slice::from_ref(&machine.reference);
         let verdict = appraise(&evidence, references, &machine.record);

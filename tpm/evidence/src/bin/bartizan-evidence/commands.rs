@@ -12,7 +12,7 @@ use bartizan_evidence::reference::ReferenceValues;
 use bartizan_evidence::replay::{Bank, PCRS, Pcrs};
 use bartizan_evidence::userspace_log::UserspaceLog;
 use bartizan_evidence::verdict::{Class, Failure, Rule};
-use bartizan_model::identity::{PcrSelection, Quoted};
+use bartizan_model::identity::{Floors, PcrSelection, Quoted};
 
 use crate::Fault;
 use crate::arguments::{Arguments, wrong};
@@ -146,6 +146,7 @@ pub(crate) fn appraise(arguments: &Arguments) -> Result<Report, Fault> {
                 firmware_log: &firmware_log,
                 userspace_log: &userspace_log,
                 ima_log: &ima_log,
+                floors: None,
             };
             show_verdict(
                 &mut report,
@@ -200,10 +201,14 @@ fn record(arguments: &Arguments) -> Result<Record, Fault> {
         pinned.insert(pcr, value);
     }
     let floor = arguments.option("--rollback-floor").unwrap_or("0");
+    let floor = floor.parse().map_err(|_| wrong("--rollback-floor"))?;
     Ok(Record {
         clock: None,
         pinned,
-        rollback_floor: floor.parse().map_err(|_| wrong("--rollback-floor"))?,
+        floors: Floors {
+            rollback: Some(floor),
+            ..Floors::default()
+        },
     })
 }
 
