@@ -23,7 +23,7 @@ pub struct RoleRow {
 }
 
 /// Every role.
-pub const ROLES: [RoleRow; 8] = [
+pub const ROLES: [RoleRow; 7] = [
     RoleRow {
         role: Role::Engine,
         user: "bartizan-engine",
@@ -65,12 +65,6 @@ pub const ROLES: [RoleRow; 8] = [
         user: "bartizan-bootstrap",
         secrets: false,
         alone: &[],
-    },
-    RoleRow {
-        role: Role::Updater,
-        user: "bartizan-updater",
-        secrets: false,
-        alone: &Lifecycle::ALL,
     },
 ];
 

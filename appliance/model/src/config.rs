@@ -23,8 +23,6 @@ pub enum RoleConfig {
     Tpm,
     /// For bootstrap.
     Bootstrap(Box<BootstrapConfig>),
-    /// For updater.
-    Updater,
 }
 
 /// DER bytes of one certificate.

@@ -38,7 +38,6 @@ impl Supervisor {
             quarantine: self.quarantine,
             home: self.home,
             network: self.network,
-            versions: self.versions.clone(),
             at: now,
             lease: self
                 .lease_ends

@@ -8,4 +8,3 @@ mod fixture;
 mod install;
 mod maker;
 mod proving;
-mod role;
