@@ -25,6 +25,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use error::BuildError;
+pub use forbidden::check_root;
 pub use pcr11::{PHASES, Phase};
 
 use command::{Program, read, write};

@@ -97,7 +97,7 @@ pub(crate) fn assemble(
         used.insert(package.to_owned());
     }
     users(stage)?;
-    forbidden::check(stage)?;
+    forbidden::check_root(stage)?;
     Ok(used)
 }
 

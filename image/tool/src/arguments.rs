@@ -6,12 +6,13 @@ use std::path::Path;
 use crate::USAGE;
 use crate::fault::Fault;
 
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 14] = [
     "--binaries",
     "--cache",
     "--configuration",
     "--enrol",
     "--epoch",
+    "--from",
     "--keys",
     "--lock",
     "--machine",

@@ -1,6 +1,8 @@
 //! What each command does.
 
+mod boot_files;
 mod bundle;
+mod contents;
 mod flash;
 mod keys;
 mod opened;

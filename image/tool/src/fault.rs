@@ -86,6 +86,14 @@ pub(crate) enum Fault {
     Flash(#[source] FlashError),
     #[error("there is no randomness")]
     Random(#[source] std::io::Error),
+    #[error("the {0} is not signed by db")]
+    Signer(Part),
+    #[error("on the root")]
+    Root(#[source] bartizan_image_builder::BuildError),
+    #[error("the root has {found} bytes, and may have {most}")]
+    RootSize { found: usize, most: usize },
+    #[error("{service} is more exposed than {tenths} tenths")]
+    Exposed { service: String, tenths: u8 },
     #[error("the {0} is not what the rest of the bundle is")]
     Disagrees(&'static str),
 }

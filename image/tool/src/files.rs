@@ -1,9 +1,9 @@
 //! Files and programs, with errors that name them.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fault::Fault;
@@ -46,6 +46,36 @@ pub(crate) fn write(file: &Path, parts: &[&[u8]]) -> Result<(), Fault> {
     })
 }
 
+/// A folder for this process alone, which goes with it.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Result<Self, Fault> {
+        let mut number = [0; 8];
+        rustix::rand::getrandom(&mut number[..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|cause| Fault::Random(cause.into()))?;
+        let name = format!("bartizan-image-{:016x}", u64::from_le_bytes(number));
+        let path = std::env::temp_dir().join(name);
+        // Fails if anybody was faster.
+        (DirBuilder::new().mode(0o700).create(&path)).map_err(|cause| Fault::Write {
+            file: path.display().to_string(),
+            cause,
+        })?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What could not be removed is in the folder for such things.
+        let _left = fs::remove_dir_all(&self.0);
+    }
+}
+
 pub(crate) fn run(
     program: &'static str,
     folder: &Path,
@@ -55,7 +85,12 @@ pub(crate) fn run(
         clippy::disallowed_methods,
         reason = "a host tool: it drives the machine's own programs"
     )]
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    // Some lie in sbin, which is not in everybody's path.
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    let output = command
+        .env("PATH", path)
         .args(arguments)
         .current_dir(folder)
         .output()

@@ -13,7 +13,7 @@ use arguments::Arguments;
 use fault::Fault;
 
 const USAGE: &str = "\
-usage: image keys KEYS
+usage: image keys [--from KEYS] KEYS
        image build --tree DIR --binaries DIR --configuration DIR --cache DIR --keys KEYS
                    --version VERSION --epoch NUMBER OUT
        image rim --keys KEYS --name NAME BUILT
@@ -24,7 +24,9 @@ usage: image keys KEYS
        image flash --keys KEYS [--enrol KEYS] BUNDLE DISK
 
 KEYS     a folder: PK, KEK, db (.key, .crt, .auth), pcr (.key, .pub), and release/, the keys that
-         sign reference values and manifests; `keys` makes it, and refuses one that is there
+         sign reference values and manifests; `keys` makes it, and refuses one that is there;
+         with --from of the keys of another (PK, KEK, db: .key, .crt; pcr.key; release/)
+         `verify` needs the public ones alone: db.crt, the .auth, pcr.pub and release/*.pub
 BUILT    the folder that `build` wrote; `rim` and `sbom` add rim.cose and sbom.json to it
 DISK     a whole disk that nothing uses, or a file of a disk's size; all that is on it is lost.
          With --enrol, a box whose firmware is in setup mode takes PK, KEK and db from it

@@ -3,20 +3,36 @@
 use std::fmt::Write as _;
 
 use bartizan_evidence::hex;
+use bartizan_image::flash::layout::check_sizes;
 use bartizan_manifest::Part;
 
 use super::opened::Opened;
 use super::rim::shown;
+use super::{boot_files, contents};
 use crate::arguments::Arguments;
 use crate::fault::Fault;
 use crate::files::read;
 
-/// Makes every check.
+/// Makes every check that can be made without booting it; says what was found, a line each.
 pub(crate) fn verify(arguments: &Arguments) -> Result<String, Fault> {
     let [file] = arguments.files()?;
     let keys = super::release_keys(arguments)?;
+    let folder = arguments.folder("--keys")?;
     let bytes = read(file)?;
-    Opened::new(&bytes, &keys)?.check(&keys)
+    let opened = Opened::new(&bytes, &keys)?;
+    let mut text = opened.check(&keys)?;
+    let values = opened.reference_values(&keys)?;
+    text.push_str(&boot_files::check(&opened, folder, &values)?);
+    let [root, tree, kernel_image, boot_loader] = [
+        opened.part(Part::Root)?,
+        opened.part(Part::Verity)?,
+        opened.part(Part::Uki)?,
+        opened.part(Part::BootLoader)?,
+    ];
+    check_sizes(root, tree, kernel_image, boot_loader).map_err(Fault::Layout)?;
+    // What the maker has signed is unpacked, and nothing else.
+    text.push_str(&contents::check(&opened)?);
+    Ok(text)
 }
 
 /// Shows what the maker signed.

@@ -21,6 +21,8 @@ const LOADER: &[u8] = include_bytes!("../../../loader.conf");
 
 /// Where partitions begin, and what their sizes are multiples of.
 const GRAIN: u64 = 1024 * 1024;
+/// More than the system partition's own tables and its small files have.
+const SYSTEM_OVERHEAD: u64 = 4 * GRAIN;
 /// More than the header and the keys of a LUKS volume have: without them it opens for nobody.
 const WIPED: u64 = 32 * GRAIN;
 
@@ -75,6 +77,36 @@ pub enum LayoutError {
     /// The partition table cannot be made.
     #[error("cannot make the partition table")]
     Table(#[source] bartizan_slots::gpt::TableError),
+}
+
+/// Whether what a version is made of has room in the partitions: the system partition holds the kernel
+/// images of two versions, and the boot loader twice.
+///
+/// # Errors
+///
+/// [`LayoutError::NoRoom`] names the partition.
+pub fn check_sizes(
+    root: &[u8],
+    hash_tree: &[u8],
+    kernel_image: &[u8],
+    boot_loader: &[u8],
+) -> Result<(), LayoutError> {
+    let [esp, root_a, tree_a, ..] = definitions()?;
+    let len = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let system = len(kernel_image)
+        .saturating_add(len(boot_loader))
+        .saturating_mul(2)
+        .saturating_add(SYSTEM_OVERHEAD);
+    for (partition, needed, region) in [
+        (esp, system, Region::SystemPartition),
+        (root_a, len(root), Region::Root),
+        (tree_a, len(hash_tree), Region::HashTree),
+    ] {
+        if needed > partition.size {
+            return Err(LayoutError::NoRoom(region));
+        }
+    }
+    Ok(())
 }
 
 /// Computes every byte. `random` are the names that say nothing: the disk's, the system

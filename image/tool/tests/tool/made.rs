@@ -1,7 +1,6 @@
 //! A version is predicted, listed, bundled, checked; and every change to the bundle is noticed.
 
 use std::fs;
-use std::path::Path;
 
 use bartizan_image::pe::Pe;
 use bartizan_image::prediction::{Prediction, PredictionError};
@@ -12,100 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::pe;
 use crate::run::{image, run, scratch};
+use crate::small::{BUNDLE, RIM, SBOM, built};
 
-const LOCK: &str = r#"
-version = 4
-[[package]]
-name = "postcard"
-version = "1.1.3"
-source = "registry+https://example.org/index"
-checksum = "6764c3b5dd454e283a30e6dfe78e9b31096d9e32036b5d1eaac7a6119ccb9a24"
-[[package]]
-name = "bartizan"
-version = "0.1.0"
-"#;
-
-const PACKAGES: &str = r#"[{"name": "libc6", "version": "2.36-9+deb12u10",
-    "licence": "LGPL-2.1+", "reason": "everything"}]"#;
-
-/// Keys and a built version of two hash tree levels.
-fn built(folder: &Path) {
-    image(folder, "keys keys").unwrap();
-    let root: Vec<u8> = (0..130_u8)
-        .flat_map(|block| [block; verity::BLOCK])
-        .collect();
-    let version = folder.join("built");
-    fs::create_dir(&version).unwrap();
-    fs::write(version.join("root"), &root).unwrap();
-    let salt = "00".repeat(32);
-    let words = ["format", "--salt", &salt, "root", "verity"];
-    let said = run("/usr/sbin/veritysetup", &version, &words).unwrap();
-    let root_hash = said
-        .lines()
-        .find_map(|line| line.strip_prefix("Root hash:"));
-    let root_hash = root_hash.unwrap().trim().to_owned();
-    let command_line = format!("quiet roothash={root_hash}");
-    let kernel = pe::image(&[(".text", b"kernel")]);
-    let pcr_key = fs::read(folder.join("keys/pcr.pub")).unwrap();
-    let sections: [(&str, &[u8]); 6] = [
-        (".osrel", b"ID=bartizan\n"),
-        (".cmdline", command_line.as_bytes()),
-        (".pcrpkey", &pcr_key),
-        (".pcrsig", b"{}"),
-        (".initrd", b"initrd"),
-        (".linux", &kernel),
-    ];
-    fs::write(version.join("uki.unsigned"), pe::image(&sections)).unwrap();
-    fs::write(
-        version.join("boot.unsigned"),
-        pe::image(&[(".text", b"boot")]),
-    )
-    .unwrap();
-    for name in ["uki", "boot"] {
-        let (unsigned, signed) = (format!("{name}.unsigned"), format!("{name}.efi"));
-        let (key, certificate) = ("../keys/db.key", "../keys/db.crt");
-        let words = [
-            "--key",
-            key,
-            "--cert",
-            certificate,
-            "--output",
-            &signed,
-            &unsigned,
-        ];
-        run("sbsign", &version, &words).unwrap();
-        run("sbverify", &version, &["--cert", certificate, &signed]).unwrap();
-    }
-    fs::write(version.join("packages.json"), PACKAGES).unwrap();
-    fs::write(folder.join("Cargo.lock"), LOCK).unwrap();
-    let read = |name: &str| fs::read(folder.join(name)).unwrap();
-    let variables = [
-        read("keys/PK.auth"),
-        read("keys/KEK.auth"),
-        read("keys/db.auth"),
-    ];
-    let [pk, kek, db] = &variables;
-    let variables = SecureBoot::from_signed(pk, kek, db).unwrap();
-    let (boot, uki) = (read("built/boot.efi"), read("built/uki.efi"));
-    let prediction = Prediction::new(&boot, &uki, &variables).unwrap();
-    let phases: Vec<Value> = prediction
-        .phases
-        .iter()
-        .map(|one| {
-            let value = bartizan_evidence::hex::encode(&one.pcr11);
-            serde_json::json!({"phase": one.name, "value": value})
-        })
-        .collect();
-    let build = serde_json::json!({
-        "version": "1.2", "epoch": 3, "kernel": "6.1", "roothash": root_hash, "pcr11": phases,
-    });
-    fs::write(version.join("build.json"), build.to_string()).unwrap();
-}
-
-const BUNDLE: &str = "bundle --keys keys --machine test --min-version 1.0 built bundle";
-const SBOM: &str = "sbom --lock Cargo.lock --namespace https://example.org/1.2 built";
 const FLASH: &str = "flash --keys keys --enrol keys bundle disk";
-const RIM: &str = "rim --keys keys --name test built";
 
 #[test]
 fn a_version_becomes_a_bundle_in_which_every_change_is_noticed() {
@@ -115,7 +23,8 @@ fn a_version_becomes_a_bundle_in_which_every_change_is_noticed() {
     image(&folder, SBOM).unwrap();
     let said = image(&folder, BUNDLE).unwrap();
     assert!(said.starts_with("test 1.2, epoch 3, root hash "));
-    assert_eq!(image(&folder, "verify --keys keys bundle").unwrap(), said);
+    let verified = image(&folder, "verify --keys keys bundle").unwrap();
+    assert!(verified.starts_with(&said), "{verified}");
     let shown = image(&folder, "inspect --keys keys bundle").unwrap();
     assert!(shown.contains("least running version 1.0") && shown.contains("PCR 4 "));
 
@@ -218,6 +127,64 @@ fn keys_are_new_private_and_never_overwritten() {
     let why = image(&folder, "keys keys").unwrap_err();
     assert!(why.contains("is there already"), "{why}");
     assert_eq!(fs::read(folder.join("keys/PK.key")).unwrap(), before);
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn keys_that_are_there_are_taken_over_whole_or_not_at_all() {
+    let folder = scratch("existing");
+    image(&folder, "keys old").unwrap();
+    image(&folder, "keys other").unwrap();
+    // What is derived is made anew.
+    for derived in ["PK.auth", "KEK.auth", "db.auth", "pcr.pub"] {
+        fs::remove_file(folder.join("old").join(derived)).unwrap();
+    }
+    image(&folder, "keys --from old new").unwrap();
+    let same = |name: &str| {
+        let read = |keys: &str| fs::read(folder.join(keys).join(name)).unwrap();
+        assert!(read("old") == read("new"), "{name}");
+    };
+    for name in ["PK.key", "KEK.crt", "db.key", "db.crt", "pcr.key"] {
+        same(name);
+    }
+    for name in ["release/es384.p8", "release/es384.pub"] {
+        same(name);
+    }
+    let variable = |name: &str| fs::read(folder.join("new").join(name)).unwrap();
+    SecureBoot::from_signed(
+        &variable("PK.auth"),
+        &variable("KEK.auth"),
+        &variable("db.auth"),
+    )
+    .unwrap();
+    assert!(!variable("pcr.pub").is_empty());
+
+    let refused = |change: &dyn Fn(), why: &str| {
+        change();
+        let said = image(&folder, "keys --from old refused").unwrap_err();
+        assert!(said.contains(why), "{said}");
+        fs::remove_dir_all(folder.join("refused")).unwrap();
+    };
+    let swap = |name: &str| {
+        fs::copy(
+            folder.join("other").join(name),
+            folder.join("old").join(name),
+        )
+        .unwrap();
+    };
+    refused(&|| swap("db.crt"), "certificate of an existing key");
+    swap("db.key");
+    let gone = |name: &str| fs::remove_file(folder.join("old").join(name)).unwrap();
+    refused(&|| gone("release/ml-dsa-65.p8"), "the release keys");
+    refused(&|| gone("pcr.key"), "cannot read old/pcr.key");
+    let weak = "req -new -x509 -newkey rsa:1024 -sha256 -noenc -subj /CN=x/ -keyout old/PK.key -out old/PK.crt";
+    let weak: Vec<&str> = weak.split(' ').collect();
+    refused(
+        &|| {
+            run("openssl", &folder, &weak).unwrap();
+        },
+        "not RSA-2048",
+    );
     fs::remove_dir_all(&folder).unwrap();
 }
 

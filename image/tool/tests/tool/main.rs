@@ -9,3 +9,7 @@ mod medium;
 mod pe;
 #[cfg(test)]
 mod run;
+#[cfg(test)]
+mod small;
+#[cfg(test)]
+mod verified;
