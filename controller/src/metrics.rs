@@ -236,6 +236,7 @@ fn kind_of_alarm(tunnel: &TunnelReport) -> Option<&'static str> {
 fn level(level: BudgetLevel) -> &'static str {
     match level {
         BudgetLevel::Plenty => "plenty",
+        BudgetLevel::Oversold => "oversold",
         BudgetLevel::Low => "low",
         BudgetLevel::Dry => "dry",
     }

@@ -28,6 +28,16 @@ pub(crate) enum Method {
     Get,
 }
 
+impl Method {
+    /// What is left to try.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Post => Self::Get,
+            Self::Get => Self::Post,
+        }
+    }
+}
+
 impl Call {
     /// The bytes of the request; `host` as in the `Host` header.
     pub(crate) fn request(&self, host: &str, method: Method) -> Vec<u8> {

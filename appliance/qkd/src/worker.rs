@@ -234,18 +234,12 @@ impl Worker {
                 Ok(Brought::Keys(keys))
             }
             Work::Same { peer, keys } => {
-                // A KME that takes no POST gives one key a request.
-                let size = match self.method {
-                    Method::Post => keys.len(),
-                    Method::Get => 1,
-                };
                 let mut brought = Vec::new();
-                for names in keys.chunks(size.max(1)) {
-                    let call = Call::DecKeys {
-                        peer: peer.clone(),
-                        keys: names.to_vec(),
-                    };
-                    brought.extend(self.keys(&call, names.len()).await?);
+                let mut rest = keys.as_slice();
+                while !rest.is_empty() {
+                    let (these, keys) = self.same(&peer, rest).await?;
+                    brought.extend(keys);
+                    rest = rest.get(these..).unwrap_or_default();
                 }
                 Ok(Brought::Keys(brought))
             }
@@ -253,29 +247,58 @@ impl Worker {
         }
     }
 
+    /// Gets the first of these keys by their names: how many were asked for, and what came. A KME that
+    /// takes no POST gives one key a request.
+    async fn same(
+        &mut self,
+        peer: &SaeId,
+        keys: &[KeyId],
+    ) -> Result<(usize, Vec<Delivered>), Failure> {
+        let call = |keys: &[KeyId]| Call::DecKeys {
+            peer: peer.clone(),
+            keys: keys.to_vec(),
+        };
+        let one = keys.get(..1).unwrap_or_default();
+        let these = match self.method {
+            Method::Post => keys,
+            Method::Get => one,
+        };
+        let read = |most: usize| move |bytes: &mut [u8]| read_keys(bytes, most);
+        match self.once(&call(these), &mut read(these.len())).await {
+            Err(Trouble::Method) => {
+                self.method = self.method.other();
+                let keys = self.once(&call(one), &mut read(one.len())).await?;
+                Ok((one.len(), keys))
+            }
+            outcome => Ok((these.len(), outcome?)),
+        }
+    }
+
     async fn keys(&mut self, call: &Call, most: usize) -> Result<Vec<Delivered>, Failure> {
         self.http(call, &mut |bytes| read_keys(bytes, most)).await
+    }
+
+    /// Makes a call of 014, in its other form where the KME does not know this one.
+    async fn http<T>(&mut self, call: &Call, read: Read<'_, T>) -> Result<T, Failure> {
+        match self.once(call, read).await {
+            Err(Trouble::Method) => {
+                self.method = self.method.other();
+                Ok(self.once(call, read).await?)
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Makes a call of 014 over the connection that stands, or over a fresh one; a kept connection
     /// that the KME has closed meanwhile is replaced once. A key that is lost in between is never
     /// used.
-    async fn http<T>(&mut self, call: &Call, read: Read<'_, T>) -> Result<T, Failure> {
+    async fn once<T>(&mut self, call: &Call, read: Read<'_, T>) -> Result<T, Trouble> {
         let kept = self.line.is_some();
         let request = call.request(&self.kme.host, self.method);
-        let trouble = match self.exchange(&request, read).await {
+        match self.exchange(&request, read).await {
             Err(Trouble::Unanswered(_)) if kept => self.exchange(&request, read).await,
             outcome => outcome,
-        };
-        if !matches!(trouble, Err(Trouble::Method)) {
-            return trouble.map_err(Failure::from);
         }
-        self.method = match self.method {
-            Method::Post => Method::Get,
-            Method::Get => Method::Post,
-        };
-        let request = call.request(&self.kme.host, self.method);
-        Ok(self.exchange(&request, read).await?)
     }
 
     /// Sends a request and reads its answer; keeps the connection only where that is in order.

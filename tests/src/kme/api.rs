@@ -103,6 +103,8 @@ impl State {
         for behaviour in behaviours {
             if let Behaviour::Instead(instead) = behaviour {
                 return match instead {
+                    Instead::NoPost if request.method != "POST" => continue,
+                    Instead::NoPost => Reply::error(405, "the method is not known here"),
                     Instead::Refuse | Instead::Code(_) => Reply::error(503, "no key is available"),
                     Instead::BadRequest => Reply::error(400, "the request is not understood"),
                     Instead::Unauthorized => Reply::error(401, "the SAE is not known"),

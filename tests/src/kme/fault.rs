@@ -72,6 +72,8 @@ pub enum Instead {
     Garbage,
     /// 004: this status; 014: 503.
     Code(u32),
+    /// 014: 405 to a POST; a GET is answered.
+    NoPost,
 }
 
 /// What is wrong with the keys.
@@ -121,11 +123,12 @@ pub enum Wire {
 }
 
 /// The behaviours without an argument, by the words that order them.
-const PLAIN: [(&str, Behaviour); 20] = [
+const PLAIN: [(&str, Behaviour); 21] = [
     ("refuse", Behaviour::Instead(Instead::Refuse)),
     ("bad-request", Behaviour::Instead(Instead::BadRequest)),
     ("unauthorized", Behaviour::Instead(Instead::Unauthorized)),
     ("garbage", Behaviour::Instead(Instead::Garbage)),
+    ("no-post", Behaviour::Instead(Instead::NoPost)),
     ("zero-key", Behaviour::Keys(KeyFault::Zero)),
     ("repeated-key", Behaviour::Keys(KeyFault::RepeatedKey)),
     ("repeated-id", Behaviour::Keys(KeyFault::RepeatedId)),

@@ -102,6 +102,7 @@ impl Reply {
             400 => "Bad Request",
             401 => "Unauthorized",
             404 => "Not Found",
+            405 => "Method Not Allowed",
             _ => "Service Unavailable",
         };
         let close = match after {

@@ -186,14 +186,18 @@ impl Streams {
     ) -> Answer {
         for behaviour in behaviours {
             if let Behaviour::Instead(instead) = behaviour {
+                if *instead == Instead::NoPost {
+                    continue;
+                }
                 return Answer::Status(match instead {
                     Instead::Refuse => Status::InsufficientKey,
                     Instead::Code(number) => {
                         Status::numbered(*number).unwrap_or(Status::NoConnection)
                     }
-                    Instead::BadRequest | Instead::Unauthorized | Instead::Garbage => {
-                        Status::NoConnection
-                    }
+                    Instead::BadRequest
+                    | Instead::Unauthorized
+                    | Instead::Garbage
+                    | Instead::NoPost => Status::NoConnection,
                 });
             }
         }

@@ -120,6 +120,36 @@ fn odd_and_honest_answers_give_a_key() {
 }
 
 #[test]
+fn a_kme_that_takes_no_post_gives_every_key_by_get() {
+    const KEYS: usize = 60;
+    let setup = Setup::new();
+    let (kme_a, kme_b) = (setup.kme("kme-a"), setup.kme("kme-b"));
+    let mut a = setup.gateway("sae-a", &kme_a);
+    let mut b = setup.gateway("sae-b", &kme_b);
+    for kme in [&kme_a, &kme_b] {
+        assert_eq!(kme.order("no-post on=all"), "ok");
+    }
+    let (name, key) = a.new_key("sae-b").unwrap();
+    let (_, same) = b.same_key("sae-a", name.as_str()).unwrap();
+    assert_eq!(key.expose(), same.expose());
+    let mut keys = Vec::new();
+    for _ in 0..KEYS {
+        keys.push(a.new_key("sae-b").unwrap());
+    }
+    // Many at once: the other form takes one name a request.
+    for (name, _) in &keys {
+        b.order_same_key("sae-a", name.as_str());
+    }
+    for _ in 0..KEYS {
+        let (_, outcome) = b.replied();
+        let (name, same) = outcome.unwrap();
+        let (_, key) = keys.iter().find(|(of, _)| *of == name).unwrap();
+        assert_eq!(key.expose(), same.expose());
+    }
+    assert!(b.role.runs());
+}
+
+#[test]
 fn one_hanging_answer_holds_no_other_order_up() {
     let setup = Setup::new();
     let kme = setup.kme("kme-a");

@@ -123,9 +123,7 @@ impl Account {
         match (self.left, urgency) {
             (Some(0), _) => self.in_flight == 0 && self.probe_at <= now,
             (Some(left), Urgency::Due) => left > self.kept_from(rank),
-            (Some(left), Urgency::Early) => {
-                self.level == BudgetLevel::Plenty && left > self.reserve()
-            }
+            (Some(left), Urgency::Early) => self.level < BudgetLevel::Low && left > self.reserve(),
             (None, Urgency::Due) => true,
             (None, Urgency::Early) => self.early_at <= now,
         }
@@ -186,17 +184,31 @@ impl Account {
     pub(super) fn judge(&mut self) -> Option<BudgetLevel> {
         let reserve = self.reserve();
         let high = reserve.saturating_add(reserve.div_ceil(2));
+        let enough = self.level < BudgetLevel::Low;
         let level = match (self.left, self.level) {
-            (None, _) => BudgetLevel::Plenty,
+            (None, _) => self.promised(),
             (Some(0), _) => BudgetLevel::Dry,
             (Some(left), BudgetLevel::Dry) if left <= reserve.div_ceil(4) => BudgetLevel::Dry,
-            (Some(left), BudgetLevel::Plenty) if left > reserve => BudgetLevel::Plenty,
-            (Some(left), BudgetLevel::Low | BudgetLevel::Dry) if left > high => BudgetLevel::Plenty,
-            (Some(_), BudgetLevel::Plenty | BudgetLevel::Low | BudgetLevel::Dry) => {
-                BudgetLevel::Low
-            }
+            (Some(left), _) if enough && left > reserve => self.promised(),
+            (Some(left), _) if !enough && left > high => self.promised(),
+            (Some(_), _) => BudgetLevel::Low,
         };
         (core::mem::replace(&mut self.level, level) != level).then_some(level)
+    }
+
+    /// Whether what policies promise can be kept, while there are keys. A promise that was broken counts
+    /// as kept only with a tenth to spare: the rate is observed, and swings.
+    fn promised(&self) -> BudgetLevel {
+        let spare = match self.level {
+            BudgetLevel::Oversold => self.minimum.div_ceil(10),
+            BudgetLevel::Plenty | BudgetLevel::Low | BudgetLevel::Dry => 0,
+        };
+        match self.rate() {
+            Some(rate) if u64::from(rate) < self.minimum.saturating_add(spare) => {
+                BudgetLevel::Oversold
+            }
+            Some(_) | None => BudgetLevel::Plenty,
+        }
     }
 
     /// When somebody's turn may come by time alone.

@@ -112,6 +112,37 @@ fn who_got_less_than_its_minimum_is_not_put_off() {
 }
 
 #[test]
+fn promises_that_a_link_cannot_keep_are_told_at_once_and_while_there_are_keys() {
+    let mut budget = shared(90);
+    let told = |budget: &mut Budget| core::iter::from_fn(|| budget.take_alarm()).last();
+    let level = |level| Some((SaeId::try_from("sae-b").unwrap(), level));
+    let judged = |budget: &mut Budget, rate| {
+        budget.link(report(LinkState::Healthy, Some(90), rate), at(1));
+        assert_eq!(budget.next(at(1)), None);
+        told(budget)
+    };
+    for number in 1..=10 {
+        budget.follow(reqid(number), Some(&source(Need::Optional, 7, 12)));
+    }
+    assert_eq!(judged(&mut budget, None), None, "nobody knows the rate");
+    assert_eq!(judged(&mut budget, Some(120)), None, "it is just enough");
+    let oversold = level(BudgetLevel::Oversold);
+    assert_eq!(judged(&mut budget, Some(119)), oversold);
+    assert_eq!(judged(&mut budget, Some(118)), None, "told once");
+    // Who can wait still gets keys: there are some.
+    assert_eq!(budget.ask(reqid(21), Some(at(50)), at(1)), Word::Take);
+    assert_eq!(judged(&mut budget, Some(131)), None, "it does not flap");
+    assert_eq!(judged(&mut budget, Some(132)), level(BudgetLevel::Plenty));
+    // A policy that promises one more breaks them as well.
+    budget.follow(reqid(30), Some(&source(Need::Required, 7, 13)));
+    assert_eq!(budget.next(at(2)), None);
+    assert_eq!(told(&mut budget), oversold);
+    budget.link(report(LinkState::Healthy, Some(0), Some(1)), at(3));
+    assert_eq!(budget.next(at(3)), None);
+    assert_eq!(told(&mut budget), level(BudgetLevel::Dry));
+}
+
+#[test]
 fn the_first_in_order_is_woken_first() {
     let mut budget = shared(0);
     for number in [15, 25, 5, 26] {

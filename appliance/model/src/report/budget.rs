@@ -50,6 +50,8 @@ pub enum BudgetLevel {
     /// Every tunnel rekeys at its time; so it is also while nobody knows how many there are.
     #[default]
     Plenty,
+    /// There are keys, and policies promise tunnels more of them than the links bring.
+    Oversold,
     /// Rekeys are put off as far as they may be.
     Low,
     /// There is none.

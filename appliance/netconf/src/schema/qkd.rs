@@ -12,6 +12,7 @@ const U64: Type = Type::Unsigned(u64::MAX);
 
 pub(crate) const LEVELS: Words<BudgetLevel> = &[
     ("plenty", BudgetLevel::Plenty),
+    ("oversold", BudgetLevel::Oversold),
     ("low", BudgetLevel::Low),
     ("dry", BudgetLevel::Dry),
 ];
@@ -129,7 +130,7 @@ mod tests {
     fn every_value_has_one_word() {
         // A value that is added breaks the build here.
         const _: fn(BudgetLevel) = |level| match level {
-            BudgetLevel::Plenty | BudgetLevel::Low | BudgetLevel::Dry => {}
+            BudgetLevel::Plenty | BudgetLevel::Oversold | BudgetLevel::Low | BudgetLevel::Dry => {}
         };
         const _: fn(LinkReason) = |reason| match reason {
             LinkReason::Unreachable
@@ -156,7 +157,7 @@ mod tests {
                 (values, Some(last))
             );
         }
-        check(LEVELS, BudgetLevel::Dry, 3);
+        check(LEVELS, BudgetLevel::Dry, 4);
         check(LINK_STATES, LinkState::Refused, 3);
         check(LINK_REASONS, LinkReason::Stale, 11);
         check(INTERFACES, KmeInterface::Etsi004Json, 3);

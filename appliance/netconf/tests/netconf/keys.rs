@@ -18,6 +18,7 @@ pub(crate) fn sae() -> impl Strategy<Value = SaeId> {
 pub(crate) fn level() -> impl Strategy<Value = BudgetLevel> {
     select(vec![
         BudgetLevel::Plenty,
+        BudgetLevel::Oversold,
         BudgetLevel::Low,
         BudgetLevel::Dry,
     ])
