@@ -35,6 +35,8 @@ pub enum Act {
     Dismiss(Farewell),
     /// Tell tpm that no image of an earlier rollback epoch counts any more.
     RaiseRollback(u64),
+    /// Start the machine anew.
+    StartAnew,
     /// Sessions of control that stand from here on began after the order to call anew.
     CalledAnew,
     /// Forget the ownership.

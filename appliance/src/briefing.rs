@@ -66,6 +66,7 @@ impl Briefing {
             }),
             Role::Tpm => RoleConfig::Tpm,
             Role::Bootstrap => RoleConfig::Bootstrap(Box::new(self.bootstrap(ownership, sources))),
+            Role::Updater => RoleConfig::Updater,
         })
     }
 

@@ -8,6 +8,8 @@ use bartizan_secret::take_inherited_fds;
 
 use bartizan::running::{self, NAME};
 
+use crate::restart::Restart;
+
 /// The descriptors by their use.
 #[derive(Debug)]
 pub(crate) struct Inherited {
@@ -17,6 +19,8 @@ pub(crate) struct Inherited {
     pub(crate) status: OwnedFd,
     /// The copy of `running` from before a restart.
     pub(crate) running: Option<OwnedFd>,
+    /// The way to a restart of the machine, on a box that judges its versions.
+    pub(crate) restart: Option<Restart>,
 }
 
 impl Inherited {
@@ -39,6 +43,7 @@ impl Inherited {
             switchboard: listener(switchboard, "switchboard")?,
             status: listener(status, "status")?,
             running: running.filter(is_whole),
+            restart: Restart::find()?,
         })
     }
 }

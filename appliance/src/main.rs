@@ -23,6 +23,7 @@ use bartizan_process::{Exit, Fault, Folders, Notifier, Watchdog, lock_down_super
 
 mod inherited;
 mod reception;
+mod restart;
 
 use inherited::Inherited;
 use reception::{Reception, Site};
@@ -77,7 +78,9 @@ fn serve() -> Result<Infallible, Fault> {
         let what = format!("the supervisor is not locked down as required: {missing}");
         return Err(Fault::new(Exit::NoPerm, what));
     }
-    let supervisor = Supervisor::new(config.required, kept).running(epoch);
+    let supervisor = Supervisor::new(config.required, kept)
+        .running(epoch)
+        .judged(inherited.restart.is_some());
     let briefing = Briefing { config, roots };
     Reception::new(
         briefing, store, site, users, inherited, watchdog, supervisor,

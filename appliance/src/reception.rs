@@ -27,6 +27,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::inherited::Inherited;
+use crate::restart::Restart;
 
 /// The most messages of one role before the next is heard.
 const TURN: usize = 64;
@@ -55,6 +56,7 @@ pub(crate) struct Reception {
     sources: Sources,
     look_again: BootTime,
     site: Site,
+    restart: Option<Restart>,
     supervisor: Supervisor,
     roles: BTreeMap<Role, RoleChannel>,
     readers: Readers,
@@ -81,6 +83,7 @@ impl Reception {
             status: inherited.status,
             running: inherited.running,
             watchdog,
+            restart: inherited.restart,
             supervisor,
             roles: BTreeMap::new(),
             readers: Readers::default(),
@@ -230,6 +233,7 @@ impl Reception {
                     .send(&SupervisorToRole::RaiseRollback(to))?;
                 Ok(())
             }
+            Act::StartAnew => self.start_anew(),
             Act::CalledAnew => {
                 self.site.trial.called_anew();
                 Ok(())
@@ -248,6 +252,20 @@ impl Reception {
                 format!("{why}: all begin again"),
             )),
         }
+    }
+
+    /// Has the service manager start the machine anew.
+    fn start_anew(&mut self) -> Result<(), Fault> {
+        journal::log(
+            Level::Error,
+            format_args!("this version has not proven itself: the machine starts anew"),
+        );
+        let Some(restart) = &self.restart else {
+            self.supervisor.count("restarts-refused");
+            journal::log(Level::Error, format_args!("there is nobody to start it"));
+            return Ok(());
+        };
+        restart.ask()
     }
 
     fn grant(&mut self, edge: Edge) -> Result<(), Fault> {

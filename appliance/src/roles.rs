@@ -23,7 +23,7 @@ pub struct RoleRow {
 }
 
 /// Every role.
-pub const ROLES: [RoleRow; 7] = [
+pub const ROLES: [RoleRow; 8] = [
     RoleRow {
         role: Role::Engine,
         user: "bartizan-engine",
@@ -65,6 +65,12 @@ pub const ROLES: [RoleRow; 7] = [
         user: "bartizan-bootstrap",
         secrets: false,
         alone: &[],
+    },
+    RoleRow {
+        role: Role::Updater,
+        user: "bartizan-updater",
+        secrets: false,
+        alone: &Lifecycle::ALL,
     },
 ];
 

@@ -11,6 +11,15 @@ pub(crate) enum Rollback {
     Settled,
 }
 
+/// By what the running version shows that no earlier one is needed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Proof {
+    /// It protects traffic.
+    Operation,
+    /// Updater has blessed it besides.
+    Blessing,
+}
+
 impl Rollback {
     /// Says to what tpm is to be told to raise it, once.
     pub(crate) fn tell(&mut self) -> Option<u64> {

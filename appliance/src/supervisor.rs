@@ -8,7 +8,9 @@ use bartizan_model::ids::{Reqid, SaeId};
 use bartizan_model::lifecycle::{Event, Lifecycle};
 use bartizan_model::message::{Achieved, Edge, Role, RoleToSupervisor};
 use bartizan_model::ownership::Ownership;
-use bartizan_model::report::{NetworkState, QkdReport, QuarantineReason, TunnelReport};
+use bartizan_model::report::{
+    NetworkState, QkdReport, QuarantineReason, TunnelReport, VersionsReport,
+};
 use bartizan_model::time::{BootTime, KnownTime};
 use bartizan_process::{Exit, Fault};
 
@@ -18,10 +20,11 @@ use crate::config::Required;
 use crate::lockdown::missing;
 use crate::ownership::Owned;
 use crate::roles::{EDGES, EdgeRow, ROLES, edges_of, row_of};
-use crate::rollback::Rollback;
+use crate::rollback::{Proof, Rollback};
 use crate::store::Kept;
 
 mod tell;
+mod versions;
 
 /// The most tunnels that the engine may report: what one edit may have.
 const TUNNELS_MAX: usize = 12_000;
@@ -50,6 +53,8 @@ pub struct Supervisor {
     /// The end that tpm was told to bring about.
     farewell: Option<Farewell>,
     rollback: Rollback,
+    proof: Proof,
+    versions: Option<VersionsReport>,
     home: bool,
     network: NetworkState,
     /// Whether a policy stands, as the engine last said; a restored one does before the first lease.
@@ -75,6 +80,8 @@ impl Supervisor {
             time: KnownTime::default(),
             farewell: None,
             rollback: Rollback::Settled,
+            proof: Proof::Operation,
+            versions: None,
             home: false,
             network: NetworkState::default(),
             in_force: false,
@@ -86,13 +93,6 @@ impl Supervisor {
             qkd: BTreeMap::new(),
             counters: BTreeMap::new(),
         }
-    }
-
-    /// Says which rollback epoch the running image has, if it has one.
-    #[must_use]
-    pub fn running(mut self, epoch: Option<u64>) -> Self {
-        self.rollback = epoch.map_or(Rollback::Settled, Rollback::Due);
-        self
     }
 
     /// Whose the appliance is, if anybody's.
@@ -242,6 +242,10 @@ impl Supervisor {
             {
                 Ok(self.raised(stands))
             }
+            (Some(Standing::Started), Role::Updater, Said::Versions(report)) => {
+                self.versions_stand(*report)
+            }
+            (Some(Standing::Started), Role::Updater, Said::Overdue) => Ok(vec![Act::StartAnew]),
             (Some(Standing::Started), Role::Bootstrap, Said::OwnerFound) => {
                 self.step(Event::OwnerFound)
             }
@@ -394,24 +398,6 @@ impl Supervisor {
             // The engine repeats what is known already.
             _ => Ok(Vec::new()),
         }
-    }
-
-    /// Lets no image of before the running one count any more, once this one protects traffic on a
-    /// lease of this boot: until then the one before it may be needed.
-    fn raise_rollback(&mut self) -> Option<Act> {
-        let works = self.state == Lifecycle::Operational && self.is_started(Role::Tpm);
-        if works { self.rollback.tell() } else { None }.map(Act::RaiseRollback)
-    }
-
-    /// Takes tpm's answer; what was not done is asked for again with the next lease.
-    fn raised(&mut self, stands: Option<u64>) -> Vec<Act> {
-        let Some(epoch) = self.rollback.answered(stands) else {
-            return Vec::new();
-        };
-        self.count("rollback-floor-refused");
-        vec![Act::Warn(format!(
-            "the rollback floor is not raised to {epoch}"
-        ))]
     }
 
     /// Takes the step of the appliance's life and does what the new state asks for.

@@ -5,7 +5,8 @@ use core::time::Duration;
 
 use bartizan_model::message::{Achieved, Memory, Role};
 use bartizan_model::report::{
-    Alarm, LinkReport, NetworkState, QkdReport, QuarantineReason, Snapshot, SourceSet, TunnelReport,
+    Alarm, LinkReport, NetworkState, QkdReport, QuarantineReason, Snapshot, SourceSet,
+    TunnelReport, VersionReport, VersionStanding,
 };
 use bartizan_model::time::BootTime;
 
@@ -38,6 +39,12 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
         writeln!(out, "net    {network}")?;
     }
     writeln!(out, "lease  {lease}")?;
+    if let Some(versions) = &snapshot.versions {
+        writeln!(out, "image  {}", version(&versions.running))?;
+        for other in &versions.others {
+            writeln!(out, "beside {}", version(other))?;
+        }
+    }
 
     let tunnels = snapshot
         .tunnels
@@ -104,6 +111,16 @@ fn network(state: NetworkState) -> Option<&'static str> {
         NetworkState::Settled => Some("the owner's"),
         NetworkState::RolledBack => Some("not the owner's: the controller is not reached over it"),
     }
+}
+
+fn version(version: &VersionReport) -> String {
+    let standing = match version.standing {
+        VersionStanding::Blessed => "proven".to_owned(),
+        VersionStanding::OnTrial { left: 0 } => "failed".to_owned(),
+        VersionStanding::OnTrial { left } => format!("on trial, {left} more boots"),
+        VersionStanding::Gone => "without a boot entry".to_owned(),
+    };
+    format!("{}, {standing}", version.version)
 }
 
 fn words(reason: QuarantineReason) -> &'static str {
@@ -263,7 +280,7 @@ mod tests {
     use bartizan_model::lifecycle::Lifecycle;
     use bartizan_model::report::{
         BudgetLevel, BudgetReport, Latency, LinkCounts, LinkReason, LinkState, OwnerReport,
-        PairReport, TunnelState,
+        PairReport, TunnelState, VersionsReport,
     };
 
     use super::*;
@@ -313,6 +330,16 @@ mod tests {
             quarantine: None,
             home: true,
             network: NetworkState::RolledBack,
+            versions: Some(VersionsReport {
+                running: VersionReport {
+                    version: "1.3".to_owned(),
+                    standing: VersionStanding::OnTrial { left: 2 },
+                },
+                others: vec![VersionReport {
+                    version: "1.2".to_owned(),
+                    standing: VersionStanding::Blessed,
+                }],
+            }),
             at: seconds(1190),
             lease: Some(Duration::from_secs(252)),
             tunnels: vec![tunnel(1, Some(pair), false), tunnel(10, None, true)],
@@ -372,6 +399,7 @@ mod tests {
             qkd: vec![],
             achieved: vec![],
             counters: vec![],
+            versions: None,
             ..snapshot()
         };
         let mut text = String::new();
@@ -384,6 +412,7 @@ mod tests {
         let quarantined = Snapshot {
             owner: None,
             network: NetworkState::Image,
+            versions: None,
             lifecycle: Lifecycle::Quarantined,
             quarantine: Some(QuarantineReason::NoOwnership),
             lease: None,

@@ -68,7 +68,8 @@ mod tests {
         assert_eq!(users.role(905), Some(Role::Tpm));
         assert_eq!(users.role(0), None);
         assert_eq!(users.role(906), Some(Role::Bootstrap));
-        assert_eq!(users.role(907), None);
+        assert_eq!(users.role(907), Some(Role::Updater));
+        assert_eq!(users.role(908), None);
     }
 
     #[test]

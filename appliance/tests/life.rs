@@ -26,14 +26,14 @@ use owner::Owner;
 const NOW: BootTime = BootTime(Duration::from_secs(1000));
 
 #[test]
-fn before_the_tpm_is_looked_into_tpm_alone_is_at_work() {
+fn before_the_tpm_is_looked_into_tpm_and_updater_alone_are_at_work() {
     for kept in [Kept::Nobody, owner(), broken()] {
         let mut supervisor = Supervisor::new(Required::ALL, kept);
         let acts = join_all(&mut supervisor);
-        let expected = [
-            Act::Start(Role::Tpm),
-            Act::Tell(Role::Tpm, Lifecycle::Factory),
-        ];
+        // Updater judges in whatever state, and nobody is its neighbour.
+        let expected = [Role::Tpm, Role::Updater]
+            .map(|role| [Act::Start(role), Act::Tell(role, Lifecycle::Factory)])
+            .concat();
         assert_eq!(acts, expected);
         assert_eq!(supervisor.state(), Lifecycle::Factory);
     }
@@ -74,7 +74,7 @@ fn how_a_boot_begins_is_decided_by_the_tpm_and_what_is_kept() {
 fn a_retired_box_gives_nobody_anything() {
     let (supervisor, acts) = begin_with(Kept::Nobody, LdevidFound::Absent, true);
     assert_eq!(supervisor.state(), Lifecycle::Decommissioned);
-    let only = [Act::Tell(Role::Tpm, Lifecycle::Decommissioned)];
+    let only = [Role::Tpm, Role::Updater].map(|role| Act::Tell(role, Lifecycle::Decommissioned));
     assert_eq!(acts, only);
 }
 

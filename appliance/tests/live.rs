@@ -103,7 +103,7 @@ fn a_foreign_user_and_a_second_connection_are_refused_and_counted() {
         return;
     }
     let live = Live::ready();
-    for uid in [0, uid_of(Role::Bootstrap) + 1] {
+    for uid in [0, uid_of(Role::Updater) + 1] {
         assert!(refused(&mut live.connect(uid)), "{uid}");
     }
     let mut first = live.connect(uid_of(Role::Tpm));

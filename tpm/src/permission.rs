@@ -149,7 +149,7 @@ const PERMITTED: &[Row] = &[
 mod tests {
     use super::*;
 
-    const ROLES: [Role; 7] = [
+    const ROLES: [Role; 8] = [
         Role::Engine,
         Role::Xfrm,
         Role::Control,
@@ -157,6 +157,7 @@ mod tests {
         Role::Qkd,
         Role::Tpm,
         Role::Bootstrap,
+        Role::Updater,
     ];
 
     /// The whole table, a request a line: a change of it is a change here.

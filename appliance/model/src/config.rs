@@ -23,6 +23,8 @@ pub enum RoleConfig {
     Tpm,
     /// For bootstrap.
     Bootstrap(Box<BootstrapConfig>),
+    /// For updater.
+    Updater,
 }
 
 /// DER bytes of one certificate.

@@ -15,35 +15,17 @@ use crate::ids::{EditId, EntryName, NodeId, Nonce, OrderId, Reqid, SaeId, Spi, T
 use crate::lifecycle::Lifecycle;
 pub use crate::message::peer::{Answer, Offer, PeerMessage, Side, Stage, Standing};
 pub use crate::message::qkd::{EngineToQkd, QkdToEngine};
+pub use crate::message::role::Role;
 pub use crate::message::tpm::{FromTpm, ToTpm};
 use crate::ownership::Ownership;
 use crate::policy::{Direction, DontFragment, Lifetime, Mode, Policy, Suite, TrafficSelector};
-use crate::report::{NetworkState, Notice, QkdReport, TunnelReport};
+use crate::report::{NetworkState, Notice, QkdReport, TunnelReport, VersionsReport};
 use crate::time::{KnownTime, OwnerMoment};
 
 mod peer;
 mod qkd;
+mod role;
 mod tpm;
-
-/// A part of the appliance with a process of its own.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Decides; holds the keys.
-    Engine,
-    /// Programs the kernel.
-    Xfrm,
-    /// Speaks with the controller.
-    Control,
-    /// Speaks with the peer gateways.
-    Peer,
-    /// Speaks with the KME.
-    Qkd,
-    /// Speaks with the TPM.
-    Tpm,
-    /// Finds the owner and enrols.
-    Bootstrap,
-}
 
 /// A pair of neighbours.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -164,6 +146,10 @@ pub enum RoleToSupervisor {
     RollbackFloor(Option<u64>),
     /// Control: every session that it tells of from here on began after the order to call anew.
     CallingAnew,
+    /// Updater: the versions on the disk, after its start and whenever one stands otherwise.
+    Versions(Box<VersionsReport>),
+    /// Updater: the version has not proven itself in time, and another one has: start anew.
+    Overdue,
 }
 
 /// What a role's lock-down achieved.

@@ -11,9 +11,11 @@ use crate::time::BootTime;
 
 mod budget;
 mod link;
+mod versions;
 
 pub use budget::{BudgetLevel, BudgetReport, QkdReport};
 pub use link::{Latency, LinkCounts, LinkReason, LinkReport, LinkState};
+pub use versions::{VERSIONS_MAX, VersionReport, VersionStanding, VersionsReport};
 
 /// One tunnel as it stands.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -268,6 +270,8 @@ pub struct Snapshot {
     pub home: bool,
     /// How the owner's network stands.
     pub network: NetworkState,
+    /// The versions on the box's own disk, where it has one.
+    pub versions: Option<VersionsReport>,
     /// Time since boot at which this was written.
     pub at: BootTime,
     /// How long the lease still lives, if there is one.

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Some("peer") => Role::Peer,
         Some("qkd") => Role::Qkd,
         Some("tpm") => Role::Tpm,
+        Some("updater") => Role::Updater,
         _ => return Exit::Usage.into(),
     };
     run(

@@ -24,5 +24,5 @@ pub use counters::Counters;
 pub use fault::{Exit, Fault};
 pub use lockdown::{Folders, lock_down_supervisor};
 pub use notify::{Notifier, Watchdog};
-pub use start::{Ends, SWITCHBOARD, Started, SupervisorChannel, run};
+pub use start::{Ends, SWITCHBOARD, Started, SupervisorChannel, run, run_in};
 pub use vocabulary::{Beside, Vocabulary};

@@ -22,7 +22,7 @@ use crate::channel::Channel;
 use crate::clock::boot_time;
 use crate::fault::{Exit, Fault};
 use crate::journal::{self, Level};
-use crate::lockdown::lock_down;
+use crate::lockdown::{Folders, lock_down};
 use crate::notify::{Notifier, Watchdog};
 use crate::vocabulary::Vocabulary;
 
@@ -92,6 +92,16 @@ pub fn run<P>(
     prepare: impl FnOnce() -> Result<P, Fault>,
     work: impl FnOnce(Started<P>) -> Result<(), Fault>,
 ) -> ExitCode {
+    run_in(role, || Ok((prepare()?, Folders::default())), work)
+}
+
+/// As [`run`], for the role that changes files: it keeps the folders that `prepare` names, and
+/// reaches them through descriptors that it has opened there.
+pub fn run_in<P>(
+    role: Role,
+    prepare: impl FnOnce() -> Result<(P, Folders), Fault>,
+    work: impl FnOnce(Started<P>) -> Result<(), Fault>,
+) -> ExitCode {
     match start(role, prepare).and_then(work) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -101,17 +111,20 @@ pub fn run<P>(
     }
 }
 
-fn start<P>(role: Role, prepare: impl FnOnce() -> Result<P, Fault>) -> Result<Started<P>, Fault> {
+fn start<P>(
+    role: Role,
+    prepare: impl FnOnce() -> Result<(P, Folders), Fault>,
+) -> Result<Started<P>, Fault> {
     if rustix::process::geteuid().is_root() {
         return Err(Fault::new(Exit::NoPerm, "a role does not run as root"));
     }
-    let prepared = prepare()?;
+    let (prepared, folders) = prepare()?;
     let notifier = Notifier::from_env()
         .map_err(|error| Fault::because(Exit::OsErr, "cannot reach the service manager", error))?;
     let mut watchdog = Watchdog::from_env(notifier);
     let mut supervisor = SupervisorChannel::new(dial()?)?;
 
-    let achieved = lock_down(role)?;
+    let achieved = lock_down(role, &folders)?;
     supervisor.send(&RoleToSupervisor::LockedDown(achieved))?;
     let told = |errno| Fault::os("cannot notify the service manager", errno);
     watchdog

@@ -21,7 +21,7 @@ use rustix::net::{
     send, socket_with,
 };
 
-const ROLES: [&str; 6] = ["engine", "xfrm", "control", "peer", "qkd", "tpm"];
+const ROLES: [&str; 7] = ["engine", "xfrm", "control", "peer", "qkd", "tpm", "updater"];
 const CAP_NET_ADMIN: u64 = 1 << 12;
 const SIGSYS: i32 = 31;
 const ENOENT: u64 = 2;

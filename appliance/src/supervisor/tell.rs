@@ -38,6 +38,7 @@ impl Supervisor {
             quarantine: self.quarantine,
             home: self.home,
             network: self.network,
+            versions: self.versions.clone(),
             at: now,
             lease: self
                 .lease_ends

@@ -12,6 +12,7 @@ use bartizan::supervisor::Supervisor;
 use bartizan_model::identity::{Farewell, LdevidFound, TpmFound};
 use bartizan_model::lifecycle::Lifecycle;
 use bartizan_model::message::{Edge, Role, RoleToSupervisor as Said};
+use bartizan_model::report::{VersionReport, VersionStanding, VersionsReport};
 use bartizan_model::time::{BootTime, KnownTime, OwnerMoment};
 use bartizan_process::{Exit, Fault};
 
@@ -55,7 +56,7 @@ fn a_role_gets_nothing_before_it_is_locked_down() {
 }
 
 #[test]
-fn while_attesting_the_four_roles_of_an_owned_appliance_are_at_work() {
+fn while_attesting_the_roles_of_an_owned_appliance_are_at_work() {
     let mut supervisor = supervisor();
     let acts = lock_all_down(&mut supervisor);
     assert_eq!(supervisor.state(), Lifecycle::Attesting);
@@ -96,7 +97,7 @@ fn a_role_is_started_after_its_ends_and_told_the_state() {
         let start = place(&acts, Act::Start(row.role)).unwrap();
         let state = match row.role {
             Role::Peer | Role::Qkd => Lifecycle::Attested,
-            Role::Tpm => Lifecycle::Factory,
+            Role::Tpm | Role::Updater => Lifecycle::Factory,
             Role::Engine | Role::Xfrm | Role::Control | Role::Bootstrap => Lifecycle::Attesting,
         };
         assert_eq!(acts.get(start + 1), Some(&Act::Tell(row.role, state)));
@@ -161,6 +162,44 @@ fn an_image_closes_the_epochs_before_it_once_it_protects_traffic_on_a_lease_and_
     assert_eq!(hear(Role::Engine, Said::LeaseAccepted(LEASE)), []);
     let unasked = supervisor.hears(NOW, Role::Tpm, Said::RollbackFloor(Some(7)));
     assert_eq!(unasked.unwrap_err().exit(), Exit::Protocol);
+}
+
+#[test]
+fn where_a_version_is_judged_no_floor_rises_before_its_blessing() {
+    let mut supervisor = supervisor().running(Some(7)).judged(true);
+    let mut acts = lock_all_down(&mut supervisor);
+    let mut hear = |role, said| supervisor.hears(NOW, role, said).unwrap();
+    let raise = Act::RaiseRollback(7);
+    acts.extend(hear(Role::Engine, Said::PolicyInForce(true)));
+    acts.extend(hear(Role::Engine, Said::LeaseAccepted(LEASE)));
+    let on_trial = VersionStanding::OnTrial { left: 2 };
+    acts.extend(hear(Role::Updater, versions(on_trial)));
+    acts.extend(hear(Role::Engine, Said::LeaseAccepted(LEASE)));
+    assert!(!acts.contains(&raise));
+    let acts = hear(Role::Updater, versions(VersionStanding::Blessed));
+    assert_eq!(acts, [raise]);
+    assert_eq!(hear(Role::Engine, Said::LeaseAccepted(LEASE)), []);
+}
+
+#[test]
+fn what_is_overdue_starts_the_machine_anew_in_any_state() {
+    let mut supervisor = supervisor();
+    supervisor.joins(Role::Updater);
+    let achieved = Said::LockedDown(achieved(Role::Updater));
+    supervisor.hears(NOW, Role::Updater, achieved).unwrap();
+    let acts = supervisor.hears(NOW, Role::Updater, Said::Overdue).unwrap();
+    assert_eq!(supervisor.state(), Lifecycle::Factory);
+    assert_eq!(acts, [Act::StartAnew]);
+}
+
+fn versions(standing: VersionStanding) -> Said {
+    Said::Versions(Box::new(VersionsReport {
+        running: VersionReport {
+            version: "2".to_owned(),
+            standing,
+        },
+        others: Vec::new(),
+    }))
 }
 
 #[test]
@@ -323,6 +362,9 @@ fn a_role_says_only_what_its_row_allows() {
                 Said::OwnerTime(MOMENT),
                 tunnel_gone(),
             ]);
+        }
+        if row.role != Role::Updater {
+            said.extend([Said::Overdue, versions(VersionStanding::Blessed)]);
         }
         if row.role != Role::Control {
             said.extend([Said::Running, Said::Home(true), Said::CallingAnew]);

@@ -12,8 +12,11 @@
 mod direct;
 mod disk;
 mod install;
+mod report;
+mod role;
 mod trial;
 
 pub use disk::{BoxDisk, DiskError};
 pub use install::{InstallError, Installer, Progress};
+pub use role::{Prepared, work, work_by};
 pub use trial::{Outcome, Trial};

@@ -52,11 +52,15 @@ impl Trial {
         self.state == State::Blessed
     }
 
+    /// Whether it has yet to prove itself.
+    pub fn is_on_trial(&self) -> bool {
+        matches!(self.state, State::OnTrial | State::Blessing)
+    }
+
     /// When it must have proven itself; never where there is nothing to go back to. It counts from
     /// the boot, so that processes that begin again gain no time.
     pub fn deadline(&self) -> Option<BootTime> {
-        let on_trial = matches!(self.state, State::OnTrial | State::Blessing);
-        (on_trial && self.fallback).then_some(BootTime(TRIAL))
+        (self.is_on_trial() && self.fallback).then_some(BootTime(TRIAL))
     }
 
     /// The version has reached its health target. Where its entry cannot be changed it stays on

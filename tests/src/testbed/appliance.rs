@@ -20,7 +20,7 @@ use crate::units::event::{Event, What};
 /// How long an appliance that is told to stop may take: every service ends at SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// Every service that ships, the supervisor first.
+/// Every service that ships, the supervisor first; but updater, which wants a disk of the box's own.
 pub const SERVICES: [&str; 8] = [
     "bartizan.service",
     "bartizan-engine.service",

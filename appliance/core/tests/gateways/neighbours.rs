@@ -142,6 +142,8 @@ impl World {
             }
             RoleToSupervisor::PolicyInForce(in_force) => self.gateways[who].in_force = in_force,
             RoleToSupervisor::LockedDown(_)
+            | RoleToSupervisor::Versions(_)
+            | RoleToSupervisor::Overdue
             | RoleToSupervisor::LeaseAccepted(_)
             | RoleToSupervisor::OwnerTime(_)
             | RoleToSupervisor::Tunnel(_)

@@ -13,7 +13,7 @@ use bartizan_model::policy::Prefix;
 
 use crate::parts::{node, v6};
 
-pub(crate) fn role_configs() -> [RoleConfig; 9] {
+pub(crate) fn role_configs() -> [RoleConfig; 10] {
     let v4 = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let service = SocketAddr::new(v4, 4335);
     let certificates = vec![Der(vec![0x30, 0x00])];
@@ -57,6 +57,7 @@ pub(crate) fn role_configs() -> [RoleConfig; 9] {
             name: NodeId::try_from("controller.example").unwrap(),
             anchors: certificates,
         }),
+        RoleConfig::Updater,
     ]
 }
 

@@ -21,6 +21,7 @@ use bartizan_model::message::{
 use bartizan_model::policy::{Action, Combiner, ParameterSet, Policy};
 use bartizan_model::report::{
     Alarm, BudgetLevel, LinkReason, LinkState, Mix, NetworkState, Notice, QkdRefusal,
+    VersionReport, VersionStanding, VersionsReport,
 };
 use bartizan_model::time::{BootTime, KnownTime, OwnerMoment};
 
@@ -96,6 +97,17 @@ pub(crate) fn role_to_supervisor() -> Vec<RoleToSupervisor> {
         RoleToSupervisor::QkdGone(SaeId::try_from("sae-b").unwrap()),
         RoleToSupervisor::RollbackFloor(Some(7)),
         RoleToSupervisor::CallingAnew,
+        RoleToSupervisor::Versions(Box::new(VersionsReport {
+            running: VersionReport {
+                version: "1.3".into(),
+                standing: VersionStanding::OnTrial { left: 2 },
+            },
+            others: vec![VersionReport {
+                version: "1.2".into(),
+                standing: VersionStanding::Blessed,
+            }],
+        })),
+        RoleToSupervisor::Overdue,
     ]
 }
 

@@ -5,7 +5,7 @@
 
 /// One process, or several, as bits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Who(u8);
+pub(crate) struct Who(u16);
 
 impl Who {
     pub(crate) const SUPERVISOR: Self = Self(1);
@@ -16,8 +16,9 @@ impl Who {
     pub(crate) const QKD: Self = Self(1 << 5);
     pub(crate) const TPM: Self = Self(1 << 6);
     pub(crate) const BOOTSTRAP: Self = Self(1 << 7);
+    pub(crate) const UPDATER: Self = Self(1 << 8);
 
-    const EVERY: Self = Self(u8::MAX);
+    const EVERY: Self = Self(u16::MAX);
     /// Every process but the supervisor, which keeps ownership in a file.
     const FILELESS: Self = Self(!1);
     /// The roles with a network.
@@ -292,8 +293,8 @@ pub(crate) const PERMITTED: &[Call] = &[
     ),
     call(
         libc::SYS_lseek,
-        Who::CONTROL.and(Who::SUPERVISOR),
-        "the copy of `running` from before a restart; the rest of a file",
+        Who::CONTROL.and(Who::SUPERVISOR).and(Who::UPDATER),
+        "the copy of `running` from before a restart; the rest of a file; the first boot entry",
     ),
     call(
         libc::SYS_fstat,
@@ -318,8 +319,8 @@ pub(crate) const PERMITTED: &[Call] = &[
     ),
     call(
         libc::SYS_getdents64,
-        Who::SUPERVISOR,
-        "the leases there are",
+        Who::SUPERVISOR.and(Who::UPDATER),
+        "the leases there are; the boot entries there are",
     ),
     call(
         libc::SYS_fsync,
@@ -332,6 +333,18 @@ pub(crate) const PERMITTED: &[Call] = &[
         "ownership is replaced as a whole",
     ),
     call(libc::SYS_unlinkat, Who::SUPERVISOR, "ownership ends"),
+    // The boot entries, in a folder that was opened before; Landlock says where.
+    call(
+        libc::SYS_renameat2,
+        Who::UPDATER,
+        "the running version is blessed",
+    ),
+    call(libc::SYS_syncfs, Who::UPDATER, "a blessing is written"),
+    call(
+        libc::SYS_fdatasync,
+        Who::UPDATER,
+        "a blessing outlives a power cut",
+    ),
     // The event loop and its TCP connections.
     only(
         libc::SYS_socket,

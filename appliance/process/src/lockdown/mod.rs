@@ -45,8 +45,8 @@ impl From<LockdownError> for Fault {
     }
 }
 
-/// Locks a role down.
-pub(crate) fn lock_down(role: Role) -> Result<Achieved, Fault> {
+/// Locks a role down; the folders are all that it keeps of the files.
+pub(crate) fn lock_down(role: Role, folders: &Folders) -> Result<Achieved, Fault> {
     let process = match role {
         Role::Engine => Who::ENGINE,
         Role::Xfrm => Who::XFRM,
@@ -55,8 +55,9 @@ pub(crate) fn lock_down(role: Role) -> Result<Achieved, Fault> {
         Role::Qkd => Who::QKD,
         Role::Tpm => Who::TPM,
         Role::Bootstrap => Who::BOOTSTRAP,
+        Role::Updater => Who::UPDATER,
     };
-    Ok(give_up(process, &Folders::default())?)
+    Ok(give_up(process, folders)?)
 }
 
 /// Locks the supervisor down, once it has read its configuration and has its sockets; the folders

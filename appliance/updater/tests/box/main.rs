@@ -8,3 +8,4 @@ mod fixture;
 mod install;
 mod maker;
 mod proving;
+mod role;
