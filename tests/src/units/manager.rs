@@ -108,13 +108,20 @@ impl Manager {
         })
     }
 
-    /// Starts every service, and serves until standard input ends; then stops them and returns when all have ended.
+    /// Starts every service that has what it wants, and serves until standard input ends; then stops them and returns when all have ended.
     ///
     /// # Errors
     /// If a service's user or group is not known.
     pub fn run(mut self) -> Result<(), UnitError> {
         for at in 0..self.units.len() {
-            self.start(at)?;
+            if self.units[at]
+                .service
+                .wanted
+                .as_ref()
+                .is_none_or(|path| path.exists())
+            {
+                self.start(at)?;
+            }
         }
         while !(self.stopping && self.units.iter().all(|unit| unit.process.is_none())) {
             self.wait();

@@ -1,6 +1,9 @@
 //! What a unit file asks for, as values.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +48,7 @@ pub const NOT_EMULATED: &[(&str, &str)] = &[
         "ProtectSystem",
         "as PrivateDevices; a guest's files are read-only anyway",
     ),
+    ("ReadWritePaths", "as ProtectSystem"),
     ("RemoveIPC", "as PrivateIPC"),
     ("RestrictNamespaces", "as LockPersonality"),
     ("RestrictRealtime", "as LockPersonality"),
@@ -117,6 +121,8 @@ pub struct Service {
     pub unit: String,
     /// How it is started.
     pub execution: Execution,
+    /// `ConditionPathExists=`: without it there is nothing to start.
+    pub wanted: Option<PathBuf>,
     /// `Sockets=`.
     pub sockets: Vec<String>,
     /// `FileDescriptorStoreMax=`.
@@ -152,6 +158,13 @@ impl Service {
         let mut notifies = false;
         for assignment in read(folder, unit)? {
             match assignment.section.as_str() {
+                "Unit" if assignment.key == "ConditionPathExists" => {
+                    // With '!' or '|' before it, it says another thing.
+                    if !assignment.value.starts_with('/') {
+                        return Err(assignment.refused());
+                    }
+                    service.wanted = Some(PathBuf::from(&assignment.value));
+                }
                 "Unit" => check_unit(&assignment)?,
                 "Service" if assignment.key == "Type" => notifies = assignment.value == "notify",
                 "Service" => service.set(&assignment)?,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{UnitError, file::Assignment};
 
-/// Of `[Unit]` only what changes nothing here is taken: every socket listens before the first service starts, all
-/// services start at once, and each is started again for itself.
+/// Of `[Unit]` only what changes nothing here is taken: every file system is mounted and every socket listens
+/// before the first service starts, all services start at once, and each is started again for itself.
 pub(super) fn check_unit(assignment: &Assignment) -> Result<(), UnitError> {
     let value = assignment.value.as_str();
     let sockets = || {
@@ -19,6 +19,7 @@ pub(super) fn check_unit(assignment: &Assignment) -> Result<(), UnitError> {
         "Before" | "Wants" if value == "network-pre.target" => Ok(()),
         "Requires" | "After" if sockets() => Ok(()),
         "StartLimitIntervalSec" if value == "0" => Ok(()),
+        "RequiresMountsFor" if value.starts_with('/') => Ok(()),
         _ => Err(assignment.refused()),
     }
 }
