@@ -2,7 +2,7 @@
 //! held against what is known here.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bartizan_core::budget::{Budget, Fate, PROBE_GAP, Rank, Word, late_after};
 use bartizan_model::config::KmeInterface;
@@ -54,7 +54,7 @@ pub(crate) struct Link {
     known: u64,
     peak: u64,
     probed: Option<u64>,
-    given: BTreeSet<u64>,
+    given: u64,
     dark_by: BTreeMap<usize, u64>,
     /// Seconds in which a tunnel that requires a key had none.
     pub(crate) dark: u64,
@@ -79,7 +79,7 @@ impl core::fmt::Debug for Link {
             f,
             "at {now}: {store} stored, {least} at least, {dark} s dark, "
         )?;
-        write!(f, "{put_off} put off, {} given", given.len())
+        write!(f, "{put_off} put off, {given} given")
     }
 }
 
@@ -138,7 +138,7 @@ impl Link {
             known: 0,
             peak: 0,
             probed: None,
-            given: BTreeSet::new(),
+            given: 0,
             dark_by: BTreeMap::new(),
             dark: 0,
             least: stored,
@@ -323,8 +323,7 @@ impl Link {
             if probe || self.known == 0 {
                 self.probed = None;
             }
-            let key = u64::try_from(self.given.len()).unwrap();
-            assert!(self.given.insert(key), "a key is used twice");
+            self.given += 1;
             self.tunnels[index].sends = Some((self.now, true));
             Fate::Delivered
         };

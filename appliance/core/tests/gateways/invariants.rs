@@ -36,6 +36,8 @@ pub(crate) struct Invariants {
     pub(crate) patience: Duration,
     /// The gateways that have reported another state.
     reported: BTreeSet<usize>,
+    /// How many SAs that send each kernel was given.
+    pub(crate) senders: [u64; 2],
     /// How often each was looked at.
     pub(crate) looked: [u64; 8],
 }
@@ -262,6 +264,9 @@ impl Invariants {
     /// A key is handed over at most once a direction, and the two directions never share one.
     pub(crate) fn install(&mut self, who: usize, sa: &SaInstall, key: &[u8]) {
         assert_eq!(key.len(), sa.suite.key_len());
+        if sa.direction == Direction::Outbound {
+            self.senders[who] += 1;
+        }
         let users = self.keys.entry(key.to_vec()).or_default();
         assert!(
             users.insert((who, sa.direction)),

@@ -34,6 +34,10 @@ pub(crate) struct Kmes {
     last: [Option<(KeyId, Vec<u8>)>; 2],
     /// Who was to join which stream.
     pub(crate) joined: Vec<(usize, StreamName)>,
+    /// The keys that the link has brought and nobody took; without a number there is always one.
+    pub(crate) stored: Option<u64>,
+    /// How many each side was given.
+    pub(crate) given: [u64; 2],
     numbers: u64,
 }
 
@@ -56,7 +60,12 @@ impl Kmes {
                 EngineToQkd::NewKey { order, .. } | EngineToQkd::SameKey { order, .. },
                 Mode::Refuses,
             ) => refused(*order, QkdRefusal::Unavailable),
+            (EngineToQkd::NewKey { order, .. }, _) if self.stored == Some(0) => {
+                refused(*order, QkdRefusal::Unavailable)
+            }
             (EngineToQkd::NewKey { order, .. }, mode) => {
+                self.stored = self.stored.map(|stored| stored - 1);
+                self.given[who] += 1;
                 let (id, key) = self.new_key(who, mode, rng);
                 Some(reply(*order, id, &key))
             }
@@ -64,6 +73,7 @@ impl Kmes {
                 let Some(mut key) = self.held[who].remove(id) else {
                     return refused(*order, QkdRefusal::BadRequest);
                 };
+                self.given[who] += 1;
                 match mode {
                     Mode::ZeroKey => key.fill(0),
                     Mode::ShortKey => key.truncate(16),

@@ -24,6 +24,7 @@ mod planted;
 mod policies;
 mod rng;
 mod scale;
+mod scarcity;
 mod steering;
 mod streams;
 mod traffic;
